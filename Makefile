@@ -1,0 +1,55 @@
+# nss-k8s: every way in. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# The two in-process libraries, under the names that libcs and ld.so know them by.
+GUESTS   := $(CURDIR)/build/guests
+TARGET   := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
+export NSS_K8S_GUESTS := $(GUESTS)
+export NSS_K8S_AGENT  := $(TARGET)/debug/nss-k8s
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: prepare
+prepare: ## install what Debian has to give (compilers for musl, name servers to compare with)
+	@tests/prepare.sh
+
+.PHONY: guests
+guests: ## build libnss_k8s.so.2 and libnss_k8s_preload.so into build/guests
+	cargo build --locked --quiet --profile guest -p nss-k8s-nss -p nss-k8s-shim
+	@mkdir -p $(GUESTS)
+	@install -m 0755 $(TARGET)/guest/libnss_k8s.so $(GUESTS)/libnss_k8s.so.2
+	@install -m 0755 $(TARGET)/guest/libnss_k8s_preload.so $(GUESTS)/libnss_k8s_preload.so
+
+.PHONY: agent
+agent: ## build the agent (development profile)
+	cargo build --locked --quiet -p nss-k8s-agent
+
+.PHONY: demo
+demo: prepare guests agent ## see it work: a small shop's names, answered inside getent, python3 and curl
+	@deploy/demo/run.sh
+
+.PHONY: test
+test: prepare guests agent ## everything that needs no Go
+	cargo test --locked
+
+.PHONY: test-cluster
+test-cluster: prepare guests agent ## against a real etcd, kube-apiserver and controller-manager (needs Go)
+	@tests/cluster/run.sh
+
+.PHONY: bench
+bench: prepare guests agent ## speed: the shim and the NSS module against libc with DNS and /etc/hosts
+	@tests/bench/run.sh
+
+.PHONY: lint
+lint: ## formatting, clippy in both profiles, rustdoc; warnings are errors
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --exclude nss-k8s-nss --exclude nss-k8s-shim --all-targets -- -D warnings
+	cargo clippy --locked --profile guest -p nss-k8s-nss -p nss-k8s-shim -p nss-k8s-stub -p nss-k8s-zone -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps --document-private-items --workspace --exclude nss-k8s-nss --exclude nss-k8s-shim
+
+.PHONY: fuzz
+fuzz: ## fuzz every parser of bytes for FUZZ_SECONDS each (default 60; needs a nightly toolchain)
+	@tests/fuzz/run.sh

@@ -1,0 +1,19 @@
+//! The cluster's DNS zone in shared memory: owner names, record layout, lookup, and (feature
+//! `writer`) the publishing side. Knows nothing of libc, resolv.conf or Kubernetes objects.
+//!
+//! ```text
+//!   agent: Writer --put/delete--> zone.v1 (tmpfs) <--mmap, read-only-- Reader :every process
+//!                                 one 8-byte store commits             copies out, checks the epoch
+//! ```
+#![cfg_attr(panic = "abort", no_std)]
+#![cfg_attr(not(panic = "abort"), allow(clippy::std_instead_of_core))]
+
+mod address;
+mod name;
+mod os;
+mod reader;
+
+pub use address::{Address, Families, Family};
+pub use name::{MAX_TEXT, Name};
+pub use os::{FileStatus, FilesystemStatus, Os};
+pub use reader::{Ask, Found, Now, Reader, Snapshot, Unavailable};
