@@ -50,6 +50,13 @@ lint: ## formatting, clippy in both profiles, rustdoc; warnings are errors
 	cargo clippy --locked --profile guest -p nss-k8s-nss -p nss-k8s-shim -p nss-k8s-stub -p nss-k8s-zone -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps --document-private-items --workspace --exclude nss-k8s-nss --exclude nss-k8s-shim
 
+# cargo-deny lives outside the tree, so that a clean clone does not build it again.
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nss-k8s/tools
+.PHONY: deny
+deny: ## one version of each dependency, known licenses, one registry (installs cargo-deny)
+	@test -x $(TOOLS)/bin/cargo-deny || CARGO_TARGET_DIR= cargo install --quiet --locked --root $(TOOLS) cargo-deny
+	$(TOOLS)/bin/cargo-deny --offline --locked check bans licenses sources
+
 .PHONY: fuzz
 fuzz: ## fuzz every parser of bytes for FUZZ_SECONDS each (default 60; needs a nightly toolchain)
 	@tests/fuzz/run.sh
