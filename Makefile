@@ -54,7 +54,7 @@ lint: ## formatting, clippy in both profiles, rustdoc; warnings are errors
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nss-k8s/tools
 .PHONY: deny
 deny: ## one version of each dependency, known licenses, one registry (installs cargo-deny)
-	@test -x $(TOOLS)/bin/cargo-deny || CARGO_TARGET_DIR= cargo install --quiet --locked --root $(TOOLS) cargo-deny
+	@test -x $(TOOLS)/bin/cargo-deny || env -u CARGO_TARGET_DIR cargo install --quiet --locked --root $(TOOLS) cargo-deny
 	$(TOOLS)/bin/cargo-deny --offline --locked check bans licenses sources
 
 .PHONY: fuzz
