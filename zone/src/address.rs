@@ -23,9 +23,15 @@ impl Families {
     /// `AF_UNSPEC`.
     pub const BOTH: Self = Self { v4: true, v6: true };
     /// `AF_INET`.
-    pub const V4: Self = Self { v4: true, v6: false };
+    pub const V4: Self = Self {
+        v4: true,
+        v6: false,
+    };
     /// `AF_INET6`.
-    pub const V6: Self = Self { v4: false, v6: true };
+    pub const V6: Self = Self {
+        v4: false,
+        v6: true,
+    };
 
     /// Whether `family` is among them.
     pub const fn contains(self, family: Family) -> bool {
@@ -48,23 +54,35 @@ pub struct Address {
 
 impl Address {
     /// 0.0.0.0, to fill a room with.
-    pub const UNSPECIFIED: Self = Self { family: Family::V4, octets: [0; 16] };
+    pub const UNSPECIFIED: Self = Self {
+        family: Family::V4,
+        octets: [0; 16],
+    };
 
     /// An IPv4 address.
     pub const fn v4(octets: [u8; 4]) -> Self {
         let [a, b, c, d] = octets;
-        Self { family: Family::V4, octets: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] }
+        Self {
+            family: Family::V4,
+            octets: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        }
     }
 
     /// An IPv6 address.
     pub const fn v6(octets: [u8; 16]) -> Self {
-        Self { family: Family::V6, octets }
+        Self {
+            family: Family::V6,
+            octets,
+        }
     }
 
     /// The octets that count: 4 or 16.
     pub fn as_octets(&self) -> &[u8] {
         match self.family {
-            Family::V4 => self.octets.first_chunk::<4>().map_or(&[], |head| head.as_slice()),
+            Family::V4 => self
+                .octets
+                .first_chunk::<4>()
+                .map_or(&[], |head| head.as_slice()),
             Family::V6 => &self.octets,
         }
     }

@@ -12,8 +12,15 @@ mod address;
 mod name;
 mod os;
 mod reader;
+#[cfg(feature = "writer")]
+mod writer;
 
 pub use address::{Address, Families, Family};
 pub use name::{MAX_TEXT, Name};
 pub use os::{FileStatus, FilesystemStatus, Os};
 pub use reader::{Ask, Found, Now, Reader, Snapshot, Unavailable};
+#[cfg(feature = "writer")]
+pub use writer::{
+    Config, Dump, Endpoint, Entry, Item, LibcOs, MissPolicy, OpenError, Opened, Options, PodMode,
+    Port, Protocol, ServiceBody, ServiceKey, Slice, SliceId, State, Statistics, WriteError, Writer,
+};

@@ -13,7 +13,10 @@ pub struct Name {
 
 impl Name {
     /// The empty name: the root, or "none".
-    pub const EMPTY: Self = Self { length: 0, text: [0; MAX_TEXT] };
+    pub const EMPTY: Self = Self {
+        length: 0,
+        text: [0; MAX_TEXT],
+    };
 
     /// The text.
     pub fn as_bytes(&self) -> &[u8] {
@@ -34,8 +37,12 @@ impl Name {
     #[must_use]
     pub fn push(&mut self, bytes: &[u8]) -> bool {
         let start = usize::from(self.length);
-        let Some(end) = start.checked_add(bytes.len()) else { return false };
-        let Some(target) = self.text.get_mut(start..end) else { return false };
+        let Some(end) = start.checked_add(bytes.len()) else {
+            return false;
+        };
+        let Some(target) = self.text.get_mut(start..end) else {
+            return false;
+        };
         for (to, from) in target.iter_mut().zip(bytes) {
             *to = *from;
         }
