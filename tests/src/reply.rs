@@ -1,0 +1,175 @@
+//! What `lookup` said to one command, parsed.
+
+use std::fmt::Write;
+
+/// The answer to one call, and who gave it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// The error's name, for a call that failed.
+    pub error: Option<String>,
+    /// Entries of an `addrinfo` list, in order.
+    pub entries: Vec<Entry>,
+    /// `h_name`, or the host of `getnameinfo`.
+    pub name: Option<String>,
+    /// `h_aliases`, in order.
+    pub aliases: Vec<String>,
+    /// `h_addr_list`, in order.
+    pub addresses: Vec<String>,
+    /// Whether errno still holds the value from before the call.
+    pub errno_untouched: bool,
+    /// Lines that nss-k8s wrote (`NSS_K8S_DEBUG`), in order.
+    pub notes: Vec<Note>,
+    /// Lines that nobody should write.
+    pub strange: Vec<String>,
+}
+
+/// One entry of an `addrinfo` list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// `INET` or `INET6`.
+    pub family: String,
+    /// Socket type, a slash, protocol.
+    pub kind: String,
+    /// The address in text form.
+    pub address: String,
+    /// Port.
+    pub port: u16,
+    /// Flags and scope, as printed.
+    pub rest: String,
+    /// The canonical name, where there is one.
+    pub canonical: Option<String>,
+}
+
+/// One line of `NSS_K8S_DEBUG`: `nss-k8s: <call> "<name>" -> <verdict>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The entry point.
+    pub call: String,
+    /// The name, with its quotes.
+    pub name: String,
+    /// `zone`, `nodata`, `nxdomain` or `pass(reason)`.
+    pub verdict: String,
+}
+
+impl Reply {
+    /// Takes one line of output.
+    pub fn take(&mut self, line: &str) {
+        let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+        match key {
+            "nss-k8s:" => match Note::parse(value) {
+                Some(note) => self.notes.push(note),
+                None => self.strange.push(line.into()),
+            },
+            "error" => self.error = Some(value.into()),
+            "errno" => self.errno_untouched = value == "untouched",
+            "name" => self.name = Some(value.into()),
+            "alias" => self.aliases.push(value.into()),
+            "address" => {
+                self.addresses
+                    .push(value.split_once(' ').map_or(value, |(_, text)| text).into());
+            }
+            "service" | "descriptors" => self.addresses.push(value.into()),
+            "entry" => match Entry::parse(value) {
+                Some(entry) => self.entries.push(entry),
+                None => self.strange.push(line.into()),
+            },
+            _ => self.strange.push(line.into()),
+        }
+    }
+
+    /// Who answered: the verdict that all lines share, else all of them.
+    pub fn who(&self) -> String {
+        let mut verdicts: Vec<&str> = self
+            .notes
+            .iter()
+            .map(|note| note.verdict.as_str())
+            .collect();
+        verdicts.dedup();
+        if verdicts.is_empty() {
+            "nobody of ours".into()
+        } else {
+            verdicts.join(", ")
+        }
+    }
+
+    /// The answer in one line: distinct addresses, sorted, and the canonical name; or the error.
+    pub fn summary(&self) -> String {
+        if let Some(error) = &self.error {
+            return error.clone();
+        }
+        let mut addresses: Vec<&str> = self
+            .entries
+            .iter()
+            .map(|entry| entry.address.as_str())
+            .collect();
+        addresses.extend(self.addresses.iter().map(String::as_str));
+        addresses.sort_unstable();
+        addresses.dedup();
+        let mut text = addresses.join(" ");
+        let canonical = self
+            .entries
+            .first()
+            .and_then(|entry| entry.canonical.as_ref());
+        if let Some(name) = canonical.or(self.name.as_ref()) {
+            let _ = write!(text, " = {name}");
+        }
+        text
+    }
+
+    /// Everything that must be the same whoever answers: the order of families, socket types and
+    /// protocols, ports, flags, canonical names and aliases; of the addresses only the set, since
+    /// servers shuffle them.
+    pub fn shape(&self) -> String {
+        let mut text = self.summary();
+        for entry in &self.entries {
+            let _ = write!(
+                text,
+                "\n  {} {} {} {} {}",
+                entry.family,
+                entry.kind,
+                entry.port,
+                entry.rest,
+                entry.canonical.as_deref().unwrap_or("-")
+            );
+        }
+        for alias in &self.aliases {
+            let _ = write!(text, "\n  alias {alias}");
+        }
+        for line in &self.strange {
+            let _ = write!(text, "\n  strange: {line}");
+        }
+        text
+    }
+}
+
+impl Entry {
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.splitn(5, ' ');
+        let family = words.next()?.into();
+        let kind = words.next()?.into();
+        let address = words.next()?.into();
+        let port = words.next()?.parse().ok()?;
+        let (rest, canonical) = words.next()?.split_once(" canonical=")?;
+        let canonical = (canonical != "-").then(|| canonical.to_owned());
+        Some(Self {
+            family,
+            kind,
+            address,
+            port,
+            rest: rest.into(),
+            canonical,
+        })
+    }
+}
+
+impl Note {
+    fn parse(text: &str) -> Option<Self> {
+        let (question, verdict) = text.rsplit_once(" -> ")?;
+        let (call, name) = question.split_once(' ')?;
+        Some(Self {
+            call: call.into(),
+            name: name.into(),
+            verdict: verdict.into(),
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! The world that most cases live in: `fixtures/shop.yaml` as a published zone, the same facts as
+//! a DNS server's script, and pods of namespace `shop` in it.
+
+pub mod cases;
+
+use crate::{
+    artifacts,
+    dns::Script,
+    pod::{Pod, Recipe},
+    zonefile::Agent,
+};
+use anyhow::Result;
+
+/// The hosts file of the shop's pods: one name of its own, and one that shadows a service.
+pub const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
+                         10.244.0.7\tshopper\n192.0.2.13\tshadowed shadowed.alias\n";
+
+/// The shop, published by the real agent from its manifests.
+pub fn publish() -> Result<Agent> {
+    Agent::start(&[&artifacts::fixture("fixtures/shop.yaml")], &[])
+}
+
+/// A pod that sees `zone` and has no DNS server at all: who answers here is us.
+pub fn dark_pod(zone: &Agent) -> Result<Pod> {
+    Pod::start(Recipe {
+        hosts: HOSTS.into(),
+        zone: Some(zone.view()),
+        ..Recipe::default()
+    })
+}
+
+/// A pod that sees `zone` and a DNS server with the same facts.
+pub fn lit_pod(zone: &Agent) -> Result<Pod> {
+    let zone = Some(zone.view());
+    Pod::start(Recipe {
+        hosts: HOSTS.into(),
+        zone,
+        dns: Some(script()),
+        ..Recipe::default()
+    })
+}
+
+/// A pod without a zone, whose DNS server has the facts: the reference.
+pub fn reference_pod() -> Result<Pod> {
+    Pod::start(Recipe {
+        hosts: HOSTS.into(),
+        dns: Some(script()),
+        ..Recipe::default()
+    })
+}
+
+/// What a cluster DNS with these objects answers, and an outside world with one name in it.
+pub fn script() -> Script {
+    let service = |name: &str| format!("{name}.svc.cluster.local");
+    Script::default()
+        .empty("pod.cluster.local")
+        .empty(&service("bare"))
+        .addresses(&service("kube-dns.kube-system"), &["10.96.0.10"])
+        .addresses(&service("api.shop"), &["10.96.1.10"])
+        .addresses(&service("_http._tcp.api.shop"), &["10.96.1.10"])
+        .addresses(&service("web.shop"), &["10.96.1.11", "fd00:96::11"])
+        .addresses(&service("six.shop"), &["fd00:96::12"])
+        .addresses(&service("shadowed.shop"), &["10.96.1.13"])
+        .alias(&service("legacy.shop"), "legacy.example.com")
+        .alias(&service("alias.shop"), &service("api.shop"))
+        .addresses(
+            &service("postgres.db"),
+            &["10.244.1.10", "10.244.1.11", "10.244.1.13", "fd00:244::10"],
+        )
+        .addresses(
+            &service("postgres-0.postgres.db"),
+            &["10.244.1.10", "fd00:244::10"],
+        )
+        .addresses(&service("postgres-1.postgres.db"), &["10.244.1.11"])
+        .addresses(&service("10-244-1-13.postgres.db"), &["10.244.1.13"])
+        .addresses("legacy.example.com", &["192.0.2.80"])
+        .addresses("www.example.com", &["192.0.2.81", "2001:db8::81"])
+        .pointer("10.96.1.10", &service("api.shop"))
+        .pointer("fd00:96::11", &service("web.shop"))
+        .pointer("10.244.1.11", &service("postgres-1.postgres.db"))
+        .pointer("192.0.2.81", "www.example.com")
+}

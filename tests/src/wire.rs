@@ -1,0 +1,168 @@
+//! As much of the DNS wire format (RFC 1035 section 4) as a scripted server needs.
+
+use anyhow::{Context, Result, bail};
+use std::net::IpAddr;
+
+/// Record types by number.
+pub mod kind {
+    /// IPv4 address.
+    pub const A: u16 = 1;
+    /// Alias.
+    pub const CNAME: u16 = 5;
+    /// Start of a zone of authority.
+    pub const SOA: u16 = 6;
+    /// Name of an address.
+    pub const PTR: u16 = 12;
+    /// IPv6 address.
+    pub const AAAA: u16 = 28;
+}
+
+/// Response codes by number.
+pub mod rcode {
+    /// No error; without answers: NODATA.
+    pub const NOERROR: u8 = 0;
+    /// The server failed.
+    pub const SERVFAIL: u8 = 2;
+    /// No such name.
+    pub const NXDOMAIN: u8 = 3;
+    /// The server does not want to.
+    pub const REFUSED: u8 = 5;
+}
+
+/// A query's identifier, flags and only question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The message's identifier.
+    pub id: u16,
+    /// Lower case, no trailing dot; the root is empty.
+    pub name: String,
+    /// The type asked for, see [`kind`].
+    pub kind: u16,
+    /// The question section as it came, to be repeated (0x20 case kept).
+    pub raw: Vec<u8>,
+}
+
+/// One record of an answer section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The owner.
+    pub owner: String,
+    /// See [`kind`].
+    pub kind: u16,
+    /// The data, in wire form.
+    pub data: Vec<u8>,
+}
+
+/// Reads a query. Only one question is understood, as every stub sends them.
+pub fn parse(message: &[u8]) -> Result<Question> {
+    let header = message.get(..12).context("short header")?;
+    let id = u16::from_be_bytes([header[0], header[1]]);
+    if u16::from_be_bytes([header[4], header[5]]) != 1 {
+        bail!("not one question");
+    }
+    let mut labels = Vec::new();
+    let mut at = 12;
+    loop {
+        let length = usize::from(*message.get(at).context("short name")?);
+        at += 1;
+        if length == 0 {
+            break;
+        }
+        let label = message.get(at..at + length).context("short label")?;
+        labels.push(String::from_utf8_lossy(label).to_lowercase());
+        at += length;
+    }
+    let fixed = message.get(at..at + 4).context("short question")?;
+    Ok(Question {
+        id,
+        name: labels.join("."),
+        kind: u16::from_be_bytes([fixed[0], fixed[1]]),
+        raw: message[12..at + 4].to_vec(),
+    })
+}
+
+/// A response to `question`: authoritative, with an SOA of `apex` when there is nothing else.
+/// Over `limit` bytes it is cut to the question and marked truncated.
+pub fn respond(
+    question: &Question,
+    code: u8,
+    answers: &[Record],
+    apex: &str,
+    limit: usize,
+) -> Vec<u8> {
+    let mut body = Vec::new();
+    for record in answers {
+        put_record(&mut body, record);
+    }
+    let negative = answers.iter().all(|record| record.kind == kind::CNAME)
+        && matches!(code, rcode::NOERROR | rcode::NXDOMAIN);
+    if negative {
+        put_record(&mut body, &soa(apex));
+    }
+    let truncated = 12 + question.raw.len() + body.len() > limit;
+    let mut message = question.id.to_be_bytes().to_vec();
+    // QR, AA, RD; TC; RA.
+    message.push(0b1000_0101 | if truncated { 0b10 } else { 0 });
+    message.push(0b1000_0000 | code);
+    message.extend(1_u16.to_be_bytes());
+    let counts = if truncated {
+        [0, 0, 0]
+    } else {
+        [
+            u16::try_from(answers.len()).unwrap_or(u16::MAX),
+            u16::from(negative),
+            0,
+        ]
+    };
+    message.extend(counts.iter().flat_map(|count| count.to_be_bytes()));
+    message.extend(&question.raw);
+    if !truncated {
+        message.extend(body);
+    }
+    message
+}
+
+/// The data of an address record, and its type.
+pub fn address(address: IpAddr) -> (u16, Vec<u8>) {
+    match address {
+        IpAddr::V4(v4) => (kind::A, v4.octets().to_vec()),
+        IpAddr::V6(v6) => (kind::AAAA, v6.octets().to_vec()),
+    }
+}
+
+/// A name in wire form, uncompressed.
+pub fn name(text: &str) -> Vec<u8> {
+    let mut wire = Vec::new();
+    for label in text
+        .trim_end_matches('.')
+        .split('.')
+        .filter(|label| !label.is_empty())
+    {
+        wire.push(u8::try_from(label.len()).unwrap_or(63));
+        wire.extend(label.as_bytes());
+    }
+    wire.push(0);
+    wire
+}
+
+fn soa(apex: &str) -> Record {
+    let mut data = name(&format!("ns.dns.{apex}"));
+    data.extend(name(&format!("hostmaster.{apex}")));
+    for number in [1_u32, 7200, 1800, 86_400, 5] {
+        data.extend(number.to_be_bytes());
+    }
+    Record {
+        owner: apex.into(),
+        kind: kind::SOA,
+        data,
+    }
+}
+
+fn put_record(message: &mut Vec<u8>, record: &Record) {
+    message.extend(name(&record.owner));
+    message.extend(record.kind.to_be_bytes());
+    message.extend(1_u16.to_be_bytes());
+    message.extend(5_u32.to_be_bytes());
+    message.extend(u16::try_from(record.data.len()).unwrap_or(0).to_be_bytes());
+    message.extend(&record.data);
+}
