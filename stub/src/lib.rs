@@ -12,6 +12,7 @@
 #![cfg_attr(not(panic = "abort"), allow(clippy::std_instead_of_core))]
 
 mod outcome;
+pub mod sys;
 
 pub use nss_k8s_zone::{Address, Families, Family, Name};
 pub use outcome::{Door, Outcome, Query, Reason};

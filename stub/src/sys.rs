@@ -1,0 +1,41 @@
+//! Everything the in-process crates ask of the world outside: raw system calls, and the few
+//! functions that the process's own libc lends us.
+//!
+//! We are loaded into programs that we know nothing about: glibc of any age, musl, or no libc at
+//! all. So nothing here is a strong import. What the host has is reached through weak symbols
+//! ([`host`]), what the kernel has by our own system calls ([`call`]), and neither changes `errno`
+//! nor is a cancellation point.
+
+mod call;
+mod file;
+#[cfg(all(feature = "guest", panic = "abort"))]
+mod guest;
+mod host;
+mod memory;
+mod next;
+mod object;
+mod socket;
+
+pub use file::{FileVersion, RawOs, file_version, read_file};
+pub use host::{
+    allocate, allocate_zeroed, environment, errno, now, release, resolver_error, secure, set_errno,
+    set_resolver_error, shuffle_seed,
+};
+pub use memory::{map_anonymous, unmap_anonymous};
+pub use next::{Libc, NextFunction, host_libc};
+pub use socket::{configured_families, is_reachable};
+
+use core::ffi::CStr;
+
+/// The host name as the kernel knows it (`uname`'s nodename, without its NUL), for hashing and for
+/// the default search domain. At most 64 bytes; empty when the call fails.
+pub fn node_name(room: &mut [u8; 65]) -> &[u8] {
+    call::node_name(room);
+    CStr::from_bytes_until_nul(room).map_or(&[], CStr::to_bytes)
+}
+
+/// Writes one line to standard error with one `write`, so that lines of threads do not mix.
+/// Failures are ignored: nobody could be told.
+pub fn write_debug(line: &[u8]) {
+    call::write(2, line);
+}

@@ -1,0 +1,1 @@
+//! What a shared object without any libc must bring itself.
