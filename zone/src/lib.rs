@@ -11,6 +11,9 @@
 mod address;
 mod name;
 mod os;
+#[cfg(feature = "proofs")]
+#[doc(hidden)]
+pub mod proofs;
 mod reader;
 #[cfg(feature = "writer")]
 mod writer;
