@@ -7,6 +7,7 @@
 //! nor is a cancellation point.
 
 mod call;
+mod debug;
 mod file;
 #[cfg(all(feature = "guest", panic = "abort"))]
 mod guest;
@@ -16,6 +17,7 @@ mod next;
 mod object;
 mod socket;
 
+pub use debug::{debug, debug_reverse};
 pub use file::{FileVersion, RawOs, file_version, read_file};
 pub use host::{
     allocate, allocate_zeroed, environment, errno, now, release, resolver_error, secure, set_errno,
@@ -32,10 +34,4 @@ use core::ffi::CStr;
 pub fn node_name(room: &mut [u8; 65]) -> &[u8] {
     call::node_name(room);
     CStr::from_bytes_until_nul(room).map_or(&[], CStr::to_bytes)
-}
-
-/// Writes one line to standard error with one `write`, so that lines of threads do not mix.
-/// Failures are ignored: nobody could be told.
-pub fn write_debug(line: &[u8]) {
-    call::write(2, line);
 }
