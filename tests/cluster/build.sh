@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Builds the control plane that `make test-cluster` runs: etcd, kube-apiserver, kube-controller-manager.
+#
+#   build.sh CACHE     leaves the three programs in CACHE/<version>/ and prints that folder on stdout
+#
+# The versions stand in kubernetes/go.mod and etcd/go.mod (a module of our own each: `go install` refuses
+# k8s.io/kubernetes because it replaces its staging modules by folders), and every module's hash in go.sum.
+# A program that is there already is not built again; Go's own build cache makes the rest cheap.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${1:?usage: build.sh CACHE}
+
+command -v go >/dev/null || { echo "build.sh: needs Go 1.26 or newer on the PATH" >&2; exit 1; }
+
+# required MODULE FOLDER: the version that FOLDER/go.mod requires of MODULE.
+required() {
+    (cd "$here/$2" && go list -mod=readonly -m -f '{{.Version}}' "$1")
+}
+
+kubernetes=$(required k8s.io/kubernetes kubernetes)
+etcd=$(required go.etcd.io/etcd/server/v3 etcd)
+programs=$cache/kubernetes-$kubernetes-etcd-$etcd
+mkdir -p "$programs"
+
+# Without these the server calls itself v0.0.0-master, which clients cannot parse.
+IFS=. read -r major minor _ <<<"${kubernetes#v}"
+flags="-s -w"
+for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+    flags+=" -X $package.gitVersion=$kubernetes -X $package.gitMajor=$major -X $package.gitMinor=$minor"
+done
+
+# build FOLDER PACKAGE NAME: renamed into place at the end, so that an interrupted build leaves nothing.
+build() {
+    [[ -x $programs/$3 ]] && return
+    local began=$SECONDS
+    echo "building $3 ($2)" >&2
+    (cd "$here/$1" && CGO_ENABLED=0 GOFLAGS="-mod=readonly -buildvcs=false -trimpath" \
+        nice go build -p 2 -ldflags "$flags" -o "$programs/$3.new" "$2")
+    mv "$programs/$3.new" "$programs/$3"
+    echo "built $3 in $((SECONDS - began)) s" >&2
+}
+
+build etcd go.etcd.io/etcd/server/v3 etcd
+build kubernetes k8s.io/kubernetes/cmd/kube-apiserver kube-apiserver
+build kubernetes k8s.io/kubernetes/cmd/kube-controller-manager kube-controller-manager
+echo "$programs"
