@@ -10,25 +10,60 @@
 //! ```
 #![cfg_attr(panic = "abort", no_std)]
 #![cfg_attr(not(panic = "abort"), allow(clippy::std_instead_of_core))]
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
 
+mod c_text;
+mod files;
+pub mod hosts;
+pub mod literal;
+pub mod nsswitch;
+mod order;
 mod outcome;
+mod process;
+mod question;
+pub mod resolv_conf;
 pub mod sys;
+pub mod walk;
 
 pub use nss_k8s_zone::{Address, Families, Family, Name};
 pub use outcome::{Door, Outcome, Query, Reason};
+pub use question::Question;
 
 /// The number of this library build; CONFIG in the zone can refuse builds by it.
 pub const BUILD: u64 = 1;
 
-/// Answers one forward lookup from the state that this process shares: zone, resolv.conf, hosts.
-/// `canonical` counts after `Answer` and `NoData` (the owner of the data) and `Chase` (the target).
+/// Answers one forward lookup from what this process shares: zone, resolv.conf, hosts. Addresses
+/// come in an order of their own every time. `canonical` counts after `Answer` (who owns the data:
+/// the candidate as typed and as the search list writes it, or a CNAME's target; no trailing dot)
+/// and after `Chase` (the target); what `room` holds counts after `Answer`.
 pub fn resolve(query: &Query<'_>, room: &mut [Address], canonical: &mut Name) -> Outcome {
-    let _ = (query, room, canonical);
-    Outcome::Pass(Reason::Disabled)
+    if cfg!(always_pass) {
+        return Outcome::Pass(Reason::Disabled);
+    }
+    process::resolve(query, room, canonical)
 }
 
-/// Answers one reverse lookup: `names` is filled from its start with absolute names.
+/// Answers one reverse lookup: after `Answer`, `names` is filled from its start with absolute
+/// names.
 pub fn reverse(address: &Address, door: Door, names: &mut [Name]) -> Outcome {
-    let _ = (address, door, names);
-    Outcome::Pass(Reason::Disabled)
+    if cfg!(always_pass) {
+        return Outcome::Pass(Reason::Disabled);
+    }
+    process::reverse(address, door, names)
 }

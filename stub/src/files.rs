@@ -1,0 +1,260 @@
+//! The files of `/etc`, parsed once for the whole process.
+//!
+//! Each version is parsed into one anonymous mapping, published by one compare-and-swap and never
+//! freed, so that readers need neither lock nor count. At most once a second somebody looks with
+//! `stat` whether a file has changed. Nothing depends on a call coming to its end: a thread that
+//! vanishes in the middle (siglongjmp, vfork and exec) leaves the old version published.
+//!
+//! ```text
+//!   lookup --> CURRENT --> Files { settings, hosts index }   immutable
+//!                 ^
+//!                 '-- compare-and-swap by who found a change, at most REPLACEMENTS times
+//! ```
+
+use crate::hosts::{Hosts, MAX_HOSTS_SLOTS, MAX_HOSTS_TEXT};
+use crate::nsswitch::Placement;
+use crate::resolv_conf::{ResolvConf, Surroundings, Unclear};
+use crate::sys::{self, FileVersion, Libc};
+use crate::walk::Settings;
+use core::ffi::CStr;
+use core::ptr::{NonNull, addr_of_mut, null_mut};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use nss_k8s_zone::{Address, Now};
+
+const RESOLV_CONF: &CStr = c"/etc/resolv.conf";
+const NSSWITCH_CONF: &CStr = c"/etc/nsswitch.conf";
+const HOSTS: &CStr = c"/etc/hosts";
+
+/// How often one process may see its files change. Beyond that it passes: what is published is
+/// never freed, and a program whose resolv.conf changes all day is no pod.
+const REPLACEMENTS: u32 = 64;
+
+/// One version of everything that is read from `/etc`.
+pub(crate) struct Files {
+    /// resolv.conf, nsswitch.conf and the environment of libc's resolver.
+    pub(crate) settings: Settings,
+    versions: [Seen; 3],
+    /// How many of the slots are the hosts index; 0: there is none, any name may be in the file.
+    hosts_size: usize,
+    slots: [u64; MAX_HOSTS_SLOTS],
+    /// Where a file is read to before it is parsed; no page of it is touched later.
+    scratch: [u8; MAX_HOSTS_TEXT],
+}
+
+/// A file's version, or the error of looking for it.
+type Seen = Result<FileVersion, i32>;
+
+/// The published version.
+static CURRENT: AtomicPtr<Files> = AtomicPtr::new(null_mut());
+/// The second in which somebody last looked for changes.
+static CHECKED: AtomicU64 = AtomicU64::new(u64::MAX);
+/// How often CURRENT was replaced.
+static REPLACED: AtomicU32 = AtomicU32::new(0);
+/// A change was seen after the last replacement that is allowed.
+static EXHAUSTED: AtomicBool = AtomicBool::new(false);
+
+impl Files {
+    /// The files as of at most a second ago. `None` when they cannot be read or mapped now: libc
+    /// answers this lookup, and the next one tries again.
+    pub(crate) fn current(libc: Libc, now: Now) -> Option<&'static Self> {
+        // Acquire: pairs with the Release of `publish`, makes the parsed files visible.
+        let known = NonNull::new(CURRENT.load(Ordering::Acquire));
+        let Some(known) = known else {
+            CHECKED.store(now.0, Ordering::Relaxed);
+            return Self::load(libc, None).map(|loaded| publish(None, loaded));
+        };
+        // SAFETY: what is published is complete, never written again and never unmapped.
+        let files: &'static Self = unsafe { known.as_ref() };
+        if CHECKED.load(Ordering::Relaxed) == now.0
+            || CHECKED.swap(now.0, Ordering::Relaxed) == now.0
+        {
+            return (!EXHAUSTED.load(Ordering::Relaxed)).then_some(files);
+        }
+        if files.is_unchanged() {
+            return (!EXHAUSTED.load(Ordering::Relaxed)).then_some(files);
+        }
+        if REPLACED.load(Ordering::Relaxed) >= REPLACEMENTS {
+            EXHAUSTED.store(true, Ordering::Relaxed);
+            return None;
+        }
+        Self::load(libc, Some(files)).map(|loaded| publish(Some(known), loaded))
+    }
+
+    /// Whether libc could find the name in the hosts file.
+    pub(crate) fn hosts_may_have_name(&self, name: &[u8]) -> bool {
+        self.hosts().is_none_or(|hosts| hosts.contains_name(name))
+    }
+
+    /// Whether libc could find the address in the hosts file.
+    pub(crate) fn hosts_may_have_address(&self, address: &Address) -> bool {
+        self.hosts()
+            .is_none_or(|hosts| hosts.contains_address(address))
+    }
+
+    fn hosts(&self) -> Option<Hosts<'_>> {
+        let slots = self
+            .slots
+            .get(..self.hosts_size)
+            .filter(|slots| !slots.is_empty())?;
+        Some(Hosts::new(self.settings.libc, slots))
+    }
+
+    fn is_unchanged(&self) -> bool {
+        let [resolv_conf, nsswitch, hosts] = &self.versions;
+        let keeps_resolv_conf = self
+            .settings
+            .resolv_conf
+            .as_ref()
+            .is_ok_and(|read| read.no_reload);
+        (keeps_resolv_conf || sys::file_version(RESOLV_CONF) == *resolv_conf)
+            && sys::file_version(NSSWITCH_CONF) == *nsswitch
+            && sys::file_version(HOSTS) == *hosts
+    }
+
+    /// Reads and parses everything into a new mapping.
+    fn load(libc: Libc, old: Option<&Self>) -> Option<NonNull<Self>> {
+        let memory: NonNull<Self> = sys::map_anonymous(size_of::<Self>())?.cast();
+        // SAFETY: fresh memory, aligned to a page and as long as the struct; nobody else has it.
+        let filled = unsafe { fill(memory.as_ptr(), libc, old) };
+        if filled.is_none() {
+            discard(memory);
+        }
+        filled.map(|()| memory)
+    }
+}
+
+/// Publishes `loaded` in place of `known` and returns what is published now: that, or what another
+/// thread was quicker with.
+fn publish(known: Option<NonNull<Files>>, loaded: NonNull<Files>) -> &'static Files {
+    let expected = known.map_or(null_mut(), NonNull::as_ptr);
+    // Release: whoever loads the pointer sees the parsed files.
+    let published = CURRENT.compare_exchange(
+        expected,
+        loaded.as_ptr(),
+        Ordering::Release,
+        Ordering::Acquire,
+    );
+    let current = match published.map_err(NonNull::new) {
+        Err(Some(other)) => {
+            discard(loaded);
+            other
+        }
+        Ok(_) | Err(None) => {
+            if known.is_some() {
+                REPLACED.fetch_add(1, Ordering::Relaxed);
+            }
+            loaded
+        }
+    };
+    // SAFETY: what is published is complete, never written again and never unmapped.
+    unsafe { current.as_ref() }
+}
+
+/// Gives back a version that nobody has seen.
+fn discard(memory: NonNull<Files>) {
+    // SAFETY: mapped with this size by `load`, and never published.
+    unsafe { sys::unmap_anonymous(memory.cast(), size_of::<Files>()) }
+}
+
+/// Fills a new version in; `None` where a file could not be read for a reason that may pass.
+///
+/// # Safety
+/// `files` points to zeroed memory of that size and alignment that nobody else uses.
+unsafe fn fill(files: *mut Files, libc: Libc, old: Option<&Files>) -> Option<()> {
+    // SAFETY: the caller's contract; any bytes are valid for these arrays, and the two do not
+    // overlap.
+    let (slots, scratch) = unsafe {
+        (
+            &mut *addr_of_mut!((*files).slots),
+            &mut *addr_of_mut!((*files).scratch),
+        )
+    };
+    let (nsswitch_seen, placement) = {
+        let (seen, text) = read(NSSWITCH_CONF, libc, scratch)?;
+        (seen, text.map_or(Placement::Unplaced, Placement::parse))
+    };
+    let (hosts_seen, hosts_size) = {
+        let (seen, text) = read(HOSTS, libc, scratch)?;
+        (
+            seen,
+            text.and_then(|text| Hosts::parse(libc, text, slots))
+                .unwrap_or(0),
+        )
+    };
+    let kept = old.filter(|old| {
+        old.settings
+            .resolv_conf
+            .as_ref()
+            .is_ok_and(|read| read.no_reload)
+    });
+    let (resolv_conf_seen, resolv_conf) = match kept {
+        Some(old) => (Err(0), old.settings.resolv_conf.clone()),
+        None => {
+            let (seen, text) = read(RESOLV_CONF, libc, scratch)?;
+            (
+                seen,
+                text.map_or(Err(Unclear::Unreadable), |text| {
+                    parse_resolv_conf(libc, text)
+                }),
+            )
+        }
+    };
+    let host_aliases = libc == Libc::Glibc && environment(c"HOSTALIASES").is_some();
+    let settings = Settings {
+        libc,
+        resolv_conf,
+        placement,
+        host_aliases,
+    };
+    // SAFETY: as above; these fields overlap neither each other nor the arrays.
+    unsafe {
+        addr_of_mut!((*files).settings).write(settings);
+        addr_of_mut!((*files).versions).write([resolv_conf_seen, nsswitch_seen, hosts_seen]);
+        addr_of_mut!((*files).hosts_size).write(hosts_size);
+    }
+    Some(())
+}
+
+fn parse_resolv_conf(libc: Libc, text: &[u8]) -> Result<ResolvConf, Unclear> {
+    let mut room = [0; 65];
+    let host_name = Some(sys::node_name(&mut room)).filter(|name| !name.is_empty());
+    let surroundings = Surroundings {
+        local_domain: environment(c"LOCALDOMAIN").map(CStr::to_bytes),
+        res_options: environment(c"RES_OPTIONS").map(CStr::to_bytes),
+        host_name,
+    };
+    ResolvConf::parse(libc, text, &surroundings)
+}
+
+/// A variable of the environment, unless the environment is somebody else's (`AT_SECURE`; glibc
+/// takes these variables out of it then).
+pub(crate) fn environment(name: &CStr) -> Option<&'static CStr> {
+    if sys::secure() {
+        None
+    } else {
+        sys::environment(name)
+    }
+}
+
+/// Reads one file. The text is empty where libc takes the file for missing, and `None` where it
+/// cannot be read for good (too long, no regular file). `None` in all when trying again may help.
+fn read<'s>(path: &CStr, libc: Libc, room: &'s mut [u8]) -> Option<(Seen, Option<&'s [u8]>)> {
+    let seen = sys::file_version(path);
+    match sys::read_file(path, room) {
+        Ok((version, length)) => Some((Ok(version), room.get(..length))),
+        Err(error) if is_missing(libc, error) => Some((seen, Some(&[]))),
+        Err(libc::EFBIG | libc::EINVAL | libc::EISDIR | libc::ELOOP | libc::EPERM) => {
+            Some((seen, None))
+        }
+        Err(_) => None,
+    }
+}
+
+/// Errors of opening that libc takes for an empty file (resolv/res_init.c; resolvconf.c).
+const fn is_missing(libc: Libc, error: i32) -> bool {
+    match error {
+        libc::ENOENT | libc::ENOTDIR | libc::EACCES => true,
+        libc::ELOOP | libc::EPERM => matches!(libc, Libc::Glibc),
+        _ => false,
+    }
+}

@@ -1,0 +1,237 @@
+//! Lookups of this process: its files, its environment and the one mapping of the zone.
+
+use crate::files::{Files, environment};
+use crate::order::arrange;
+use crate::outcome::{Door, Outcome, Query, Reason};
+use crate::question::Question;
+use crate::sys::{self, Libc, RawOs};
+use crate::walk::{is_ours, walk};
+use core::ffi::CStr;
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
+use nss_k8s_zone::{Address, Found, Name, Reader, Snapshot, Unavailable};
+
+/// Where every pod finds its zone.
+const ZONE_PATH: &CStr = c"/run/nss-k8s/zone.v1";
+/// The file's name in the directory that `NSS_K8S_DIR` names.
+const ZONE_FILE: &[u8] = b"/zone.v1";
+/// The longest path the kernel takes, its NUL included.
+const PATH_MAX: usize = 4096;
+
+/// The zone, mapped at first use.
+static READER: Reader = Reader::new();
+
+/// See [`crate::resolve`].
+pub(crate) fn resolve(query: &Query<'_>, room: &mut [Address], canonical: &mut Name) -> Outcome {
+    resolve_or_pass(query, room, canonical).unwrap_or_else(Outcome::Pass)
+}
+
+/// See [`crate::reverse`].
+pub(crate) fn reverse(address: &Address, door: Door, names: &mut [Name]) -> Outcome {
+    reverse_or_pass(address, door, names).unwrap_or_else(Outcome::Pass)
+}
+
+fn resolve_or_pass(
+    query: &Query<'_>,
+    room: &mut [Address],
+    canonical: &mut Name,
+) -> Result<Outcome, Reason> {
+    let path = zone_path()?;
+    let question = Question::new(query)?;
+    let now = sys::now();
+    let libc = libc_behind(query.door)?;
+    let files = Files::current(libc, now).ok_or(Reason::ResolvConf)?;
+    let resolv_conf = files.settings.admit(&question)?;
+    if query.door == Door::Shim && files.hosts_may_have_name(query.name) {
+        return Err(Reason::Hosts);
+    }
+    let outcome = READER
+        .read(&RawOs, path, now, |snapshot| {
+            if is_switched_off(snapshot) {
+                return Outcome::Pass(Reason::Disabled);
+            }
+            walk(
+                libc,
+                resolv_conf,
+                snapshot,
+                &question,
+                room,
+                canonical,
+                &mut |_| {},
+            )
+        })
+        .map_err(Reason::Unavailable)?;
+    match files.settings.place(query.door, outcome) {
+        Outcome::Answer { count } => {
+            let answer = room.get_mut(..count).unwrap_or(&mut []);
+            Ok(Outcome::Answer {
+                count: arrange(libc, answer, sys::shuffle_seed),
+            })
+        }
+        outcome => Ok(outcome),
+    }
+}
+
+fn reverse_or_pass(address: &Address, door: Door, names: &mut [Name]) -> Result<Outcome, Reason> {
+    let path = zone_path()?;
+    let now = sys::now();
+    let libc = libc_behind(door)?;
+    let files = Files::current(libc, now).ok_or(Reason::ResolvConf)?;
+    let resolv_conf = files.settings.open(door)?;
+    if door == Door::Shim && files.hosts_may_have_address(address) {
+        return Err(Reason::Hosts);
+    }
+    let outcome = READER
+        .read(&RawOs, path, now, |snapshot| {
+            if is_switched_off(snapshot) {
+                return Outcome::Pass(Reason::Disabled);
+            }
+            if !is_ours(resolv_conf, snapshot) {
+                return Outcome::Pass(Reason::Foreign);
+            }
+            match snapshot.names(address, names) {
+                Found::Answer { count } => Outcome::Answer { count },
+                Found::NoData => Outcome::NoData,
+                Found::NxDomain => Outcome::NxDomain,
+                Found::Ask(ask) => Outcome::Pass(Reason::Ask(ask)),
+                Found::Chase | Found::Outside => Outcome::Pass(Reason::External),
+                Found::Room(wanted) => Outcome::Room(wanted),
+                Found::Unavailable(why) => Outcome::Pass(Reason::Unavailable(why)),
+            }
+        })
+        .map_err(Reason::Unavailable)?;
+    Ok(files.settings.place(door, outcome))
+}
+
+/// Only glibc has NSS; behind the shim it must be known, for its rules and its memory layout.
+fn libc_behind(door: Door) -> Result<Libc, Reason> {
+    match door {
+        Door::Nss => Ok(Libc::Glibc),
+        Door::Shim => sys::host_libc().ok_or(Reason::Libc),
+    }
+}
+
+/// The kill switches that the zone carries: this build, or this share of the hosts.
+fn is_switched_off(snapshot: &Snapshot<'_>) -> bool {
+    let permille = snapshot.disabled_permille();
+    snapshot.refuses_build(crate::BUILD) || (permille > 0 && share_of_host() < permille)
+}
+
+/// This host's place among the thousand shares that a ramp goes through, from its name: all
+/// processes of a pod go together. 0, the first to be switched off, where the name is not known.
+fn share_of_host() -> u16 {
+    /// 0: not computed yet; else the share plus one. One word; any thread may store it.
+    static SHARE: AtomicU32 = AtomicU32::new(0);
+    if let Some(share) = SHARE.load(Ordering::Relaxed).checked_sub(1) {
+        return u16::try_from(share).unwrap_or(0);
+    }
+    let mut room = [0; 65];
+    let share = share_of(sys::node_name(&mut room));
+    SHARE.store(u32::from(share).saturating_add(1), Ordering::Relaxed);
+    share
+}
+
+/// FNV-1a, then the upper bits scaled to 0..1000; 0 for no name.
+fn share_of(name: &[u8]) -> u16 {
+    if name.is_empty() {
+        return 0;
+    }
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in name {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    hash = (hash ^ (hash >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    u16::try_from((hash >> 32).wrapping_mul(1000) >> 32).unwrap_or(0)
+}
+
+/// Where this process finds its zone, from its environment as of the first lookup.
+fn zone_path() -> Result<&'static CStr, Reason> {
+    /// What the environment said; 0: not looked yet.
+    static STATE: AtomicU8 = AtomicU8::new(0);
+    /// The path of state CUSTOM, NUL-terminated.
+    static PATH: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+    const DEFAULT: u8 = 1;
+    const CUSTOM: u8 = 2;
+    const DISABLED: u8 = 3;
+    const UNUSABLE: u8 = 4;
+    let mut state = STATE.load(Ordering::Acquire);
+    if state == 0 {
+        state = if is_set(environment(c"NSS_K8S_DISABLE")) {
+            DISABLED
+        } else {
+            match environment(c"NSS_K8S_DIR").map(CStr::to_bytes) {
+                None | Some([]) => DEFAULT,
+                Some(directory) if publish_path(&PATH, directory) => CUSTOM,
+                Some(_) => UNUSABLE,
+            }
+        };
+        // Release: who sees CUSTOM sees PATH. All threads find the same.
+        STATE.store(state, Ordering::Release);
+    }
+    match state {
+        DEFAULT => Ok(ZONE_PATH),
+        CUSTOM => match NonNull::new(PATH.load(Ordering::Acquire)) {
+            // SAFETY: published whole, NUL-terminated, never written again and never unmapped.
+            Some(path) => Ok(unsafe { CStr::from_ptr(path.as_ptr().cast()) }),
+            None => Err(Reason::Unavailable(Unavailable::Absent)),
+        },
+        DISABLED => Err(Reason::Disabled),
+        _ => Err(Reason::Unavailable(Unavailable::Absent)),
+    }
+}
+
+/// A switch is on when it is set to anything but "" and "0": off is the safe side.
+fn is_set(value: Option<&CStr>) -> bool {
+    value.is_some_and(|value| !matches!(value.to_bytes(), b"" | b"0"))
+}
+
+/// Joins the directory and the file's name in memory of our own; false when it is too long.
+fn publish_path(place: &AtomicPtr<u8>, directory: &[u8]) -> bool {
+    let length = directory.len().saturating_add(ZONE_FILE.len());
+    if length >= PATH_MAX {
+        return false;
+    }
+    let Some(memory) = sys::map_anonymous(PATH_MAX) else {
+        return false;
+    };
+    // SAFETY: fresh zeroed memory of that length that nobody else has.
+    let text = unsafe { core::slice::from_raw_parts_mut(memory.as_ptr(), PATH_MAX) };
+    for (to, from) in text.iter_mut().zip(directory.iter().chain(ZONE_FILE)) {
+        *to = *from;
+    }
+    // Release: who loads the pointer sees the path.
+    let published = place.compare_exchange(
+        null_mut(),
+        memory.as_ptr(),
+        Ordering::Release,
+        Ordering::Relaxed,
+    );
+    if published.is_err() {
+        // SAFETY: mapped above with this length and seen by nobody.
+        unsafe { sys::unmap_anonymous(memory, PATH_MAX) }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_spread() {
+        let mut below_half = 0;
+        for number in 0..10_000 {
+            let share = share_of(format!("shop-{number}-x7k2p").as_bytes());
+            assert!(share < 1000);
+            below_half += u32::from(share < 500);
+        }
+        assert!((4_700..5_300).contains(&below_half), "{below_half}");
+        assert_eq!(share_of(b""), 0);
+    }
+
+    #[test]
+    fn only_nothing_and_zero_leave_a_switch_off() {
+        assert!(!is_set(None) && !is_set(Some(c"")) && !is_set(Some(c"0")));
+        assert!(is_set(Some(c"1")) && is_set(Some(c"true")));
+    }
+}

@@ -1,0 +1,118 @@
+//! `/etc/resolv.conf` as each libc reads it, reduced to what a lookup in the zone depends on: whose
+//! nameservers, the search list, `ndots` and two options. Times, retries and transports concern
+//! packets that are never sent here.
+
+mod glibc;
+mod musl;
+mod search;
+
+use crate::sys::Libc;
+use nss_k8s_zone::Address;
+pub use search::{MAX_SEARCH_ENTRIES, MAX_SEARCH_TEXT, SearchList};
+
+/// How many nameservers a libc asks (`MAXNS` in both).
+pub const MAX_NAMESERVERS: usize = 3;
+/// `ndots` is cut to this (`RES_MAXNDOTS`; musl writes 15).
+const MAX_NDOTS: u32 = 15;
+
+/// What one libc makes of one resolv.conf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvConf {
+    nameservers: [Address; MAX_NAMESERVERS],
+    nameserver_count: usize,
+    /// Where relative names are looked for.
+    pub search: SearchList,
+    /// A name with at least so many dots is tried as it is first.
+    pub ndots: u8,
+    /// glibc `no-tld-query`: a name without dots is not tried as it is.
+    pub no_tld_query: bool,
+    /// glibc `no-aaaa` (2.36; older ones do not know it).
+    pub no_aaaa: bool,
+    /// glibc `no-reload`: later changes of the file do not count in this process.
+    pub no_reload: bool,
+}
+
+/// What besides the file decides: glibc reads these once, together with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Surroundings<'a> {
+    /// `LOCALDOMAIN`: replaces the search list, even when it is empty.
+    pub local_domain: Option<&'a [u8]>,
+    /// `RES_OPTIONS`: further options.
+    pub res_options: Option<&'a [u8]>,
+    /// The host name, whose domain is the search list when nothing else is.
+    pub host_name: Option<&'a [u8]>,
+}
+
+/// Why nothing is made of a resolv.conf: what this libc would do is not certain, so it shall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unclear {
+    /// It could not be read, or is longer than we read.
+    Unreadable,
+    /// A NUL byte: where lines end differs between functions of one libc.
+    Nul,
+    /// More than [`MAX_SEARCH_ENTRIES`] entries or [`MAX_SEARCH_TEXT`] bytes.
+    SearchTooLong,
+    /// A number that is negative or too long.
+    Number,
+    /// An option that means different things to different versions ("-no-...").
+    Option,
+    /// An IPv6 nameserver whose scope is the name of an interface that only the kernel can check.
+    Scope,
+    /// The search list is the host's domain, and the host name is not known.
+    HostName,
+}
+
+impl ResolvConf {
+    /// Reads a file; `text` is empty where there is none.
+    pub fn parse(
+        libc: Libc,
+        text: &[u8],
+        surroundings: &Surroundings<'_>,
+    ) -> Result<Self, Unclear> {
+        if text.contains(&0) {
+            return Err(Unclear::Nul);
+        }
+        let mut read = Self::empty();
+        match libc {
+            Libc::Glibc => glibc::read(text, surroundings, &mut read)?,
+            Libc::Musl => musl::read(text, &mut read)?,
+        }
+        if read.nameserver_count == 0 {
+            read.add_nameserver(Address::v4([127, 0, 0, 1]));
+        }
+        Ok(read)
+    }
+
+    /// The nameservers that libc asks; never empty.
+    pub fn nameservers(&self) -> &[Address] {
+        self.nameservers.get(..self.nameserver_count).unwrap_or(&[])
+    }
+
+    const fn empty() -> Self {
+        Self {
+            nameservers: [Address::UNSPECIFIED; MAX_NAMESERVERS],
+            nameserver_count: 0,
+            search: SearchList::EMPTY,
+            ndots: 1,
+            no_tld_query: false,
+            no_aaaa: false,
+            no_reload: false,
+        }
+    }
+
+    /// Takes one more nameserver; beyond [`MAX_NAMESERVERS`] none is asked.
+    fn add_nameserver(&mut self, nameserver: Address) {
+        if let Some(place) = self.nameservers.get_mut(self.nameserver_count) {
+            *place = nameserver;
+            self.nameserver_count = self.nameserver_count.saturating_add(1);
+        }
+    }
+
+    fn set_ndots(&mut self, number: u32) {
+        self.ndots = u8::try_from(number.min(MAX_NDOTS)).unwrap_or(1);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! musl's reading (src/network/resolvconf.c; the same since 1.1.13).
+
+use super::{ResolvConf, Unclear};
+use crate::c_text::{after, is_space, leading_number, split_word, trim_start};
+use crate::literal::{parse_ipv4, parse_ipv6};
+use nss_k8s_zone::Address;
+
+/// musl reads lines into 256 bytes, NUL included, and skips one of which it has not seen the newline
+/// or the end of the file by then.
+const MAX_LINE: usize = 255;
+
+/// No comments, no environment, no default domain; a keyword stands before any white space, the
+/// newline included; the last `search` or `domain` wins, even an empty one.
+pub(super) fn read(text: &[u8], read: &mut ResolvConf) -> Result<(), Unclear> {
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let is_whole = line.ends_with(b"\n") || line.len() < MAX_LINE;
+        if line.len() > MAX_LINE || !is_whole {
+            continue;
+        }
+        if let Some(rest) = value_of(line, b"options") {
+            read_options(rest, read)?;
+        } else if let Some(rest) = value_of(line, b"nameserver") {
+            if read.nameservers().len() < super::MAX_NAMESERVERS
+                && let Some(address) = nameserver(split_word(rest, is_space).0)?
+            {
+                read.add_nameserver(address);
+            }
+        } else if let Some(rest) = value_of(line, b"domain").or_else(|| value_of(line, b"search")) {
+            read.search.clear();
+            push_words(rest, read)?;
+        }
+    }
+    Ok(())
+}
+
+/// What follows the keyword and white space.
+fn value_of<'l>(line: &'l [u8], keyword: &[u8]) -> Option<&'l [u8]> {
+    let rest = after(line, keyword)?;
+    rest.first()
+        .is_some_and(|byte| is_space(*byte))
+        .then(|| trim_start(rest, is_space))
+}
+
+fn push_words(text: &[u8], read: &mut ResolvConf) -> Result<(), Unclear> {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (word, next) = split_word(rest, is_space);
+        read.search.push(word)?;
+        rest = trim_start(next, is_space);
+    }
+    Ok(())
+}
+
+/// The first "ndots:" anywhere in the line, if a digit follows at once.
+fn read_options(text: &[u8], read: &mut ResolvConf) -> Result<(), Unclear> {
+    let keyword = b"ndots:";
+    let Some(start) = text
+        .windows(keyword.len())
+        .position(|window| window == keyword)
+    else {
+        return Ok(());
+    };
+    let number = text
+        .get(start..)
+        .and_then(|rest| after(rest, keyword))
+        .unwrap_or(&[]);
+    if number.first().is_some_and(u8::is_ascii_digit) {
+        read.set_ndots(leading_number(number).ok_or(Unclear::Number)?);
+    }
+    Ok(())
+}
+
+/// A numeric scope counts when it fits 32 bits; with the name of an interface the nameserver
+/// counts only if that interface exists, and asking for it is not our business.
+fn nameserver(word: &[u8]) -> Result<Option<Address>, Unclear> {
+    if let Some(octets) = parse_ipv4(word) {
+        return Ok(Some(Address::v4(octets)));
+    }
+    let (address, scope) = split_word(word, |byte| byte == b'%');
+    let Some(octets) = parse_ipv6(address) else {
+        return Ok(None);
+    };
+    match scope.split_first() {
+        None => Ok(Some(Address::v6(octets))),
+        Some((_, digits))
+            if !digits.is_empty() && digits.len() <= 9 && digits.iter().all(u8::is_ascii_digit) =>
+        {
+            Ok(Some(Address::v6(octets)))
+        }
+        Some(_) => Err(Unclear::Scope),
+    }
+}
