@@ -7,21 +7,46 @@
 //! ```
 #![cfg_attr(panic = "abort", no_std)]
 #![cfg_attr(not(panic = "abort"), allow(clippy::std_instead_of_core))]
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
 
 mod address;
+mod dashed;
+mod hash;
+mod layout;
+mod mapping;
 mod name;
 mod os;
-#[cfg(feature = "proofs")]
-#[doc(hidden)]
-pub mod proofs;
+mod place;
 mod reader;
+mod record;
+mod settings;
+mod snapshot;
+mod sync;
+mod words;
 #[cfg(feature = "writer")]
 mod writer;
 
 pub use address::{Address, Families, Family};
 pub use name::{MAX_TEXT, Name};
 pub use os::{FileStatus, FilesystemStatus, Os};
-pub use reader::{Ask, Found, Now, Reader, Snapshot, Unavailable};
+pub use reader::{Ask, Found, Now, Reader, Unavailable};
+pub use snapshot::{MAX_ADDRESSES, Snapshot, Srv};
 #[cfg(feature = "writer")]
 pub use writer::{
     Config, Dump, Endpoint, Entry, Item, LibcOs, MissPolicy, OpenError, Opened, Options, PodMode,

@@ -1,6 +1,23 @@
-//! The reading side (interface only for now).
-use crate::{Address, Families, Name, Os};
+//! The reading side: one consistent version of the zone per lookup, without a lock, a write to the
+//! mapping or a descriptor held.
+//!
+//! Every load from the mapping is relaxed (Rust guarantees no other on read-only memory) and
+//! ordered by fences. The writer reuses retired bytes only after the epoch has moved by two, so an
+//! attempt counts when the epoch moved by at most one while it ran.
+
+use crate::{
+    Os,
+    layout::{AT_ALIVE, AT_COMMITTED, AT_EPOCH, AT_ROOT, AT_STATE, Root, state},
+    mapping::{Mapping, trusted_status},
+    settings::Settings,
+    snapshot::Snapshot,
+    sync::{AtomicU64, Ordering, fence},
+    words::Words,
+};
 use core::ffi::CStr;
+
+/// How often a lookup tries again when the writer was faster.
+const ATTEMPTS: u32 = 4;
 
 /// Coarse real time, unix seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +61,8 @@ pub enum Ask {
     Incomplete,
     /// A record kind or flag of a later minor version.
     Unknown,
+    /// More CNAMEs in a row than are followed, perhaps a loop.
+    Chain,
 }
 
 /// What the zone says of a name.
@@ -72,8 +91,16 @@ pub enum Found {
 }
 
 /// One zone file, seen from one process: a few atomic words, usable from a `static`.
+///
+/// What it has mapped it never unmaps: a superseded mapping is overlaid with zeros, because another
+/// thread may still be reading it.
 pub struct Reader {
-    _private: (),
+    /// See [`Mapping`].
+    mapping: AtomicU64,
+    /// See [`Mapping::identify`]; about another mapping when a thread was stopped before storing it.
+    identity: AtomicU64,
+    /// The second of the last attempt to open that failed << 8 | why.
+    failure: AtomicU64,
 }
 
 impl Default for Reader {
@@ -84,70 +111,291 @@ impl Default for Reader {
 
 impl Reader {
     /// Nothing mapped yet.
+    #[cfg(not(loom))]
     pub const fn new() -> Self {
-        Self { _private: () }
+        Self {
+            mapping: AtomicU64::new(Mapping::NONE),
+            identity: AtomicU64::new(0),
+            failure: AtomicU64::new(0),
+        }
+    }
+
+    /// Nothing mapped yet.
+    #[cfg(loom)]
+    pub fn new() -> Self {
+        Self {
+            mapping: AtomicU64::new(Mapping::NONE),
+            identity: AtomicU64::new(0),
+            failure: AtomicU64::new(0),
+        }
     }
 
     /// Runs `ask` against a consistent version of the zone, up to four times when the writer
     /// moved on meanwhile; what `ask` returned (and wrote) counts only when this returns `Ok`.
     /// Maps the file first when need be, at most one attempt a second.
+    #[inline]
     pub fn read<T>(
         &self,
         os: &impl Os,
         path: &CStr,
         now: Now,
-        ask: impl FnMut(&Snapshot<'_>) -> T,
+        mut ask: impl FnMut(&Snapshot<'_>) -> T,
     ) -> Result<T, Unavailable> {
-        let _ = (os, path, now, ask);
-        Err(Unavailable::Absent)
+        let mut word = self.mapping.load(Ordering::Acquire);
+        for _ in 0..ATTEMPTS {
+            let Some(mapping) = Mapping::unpack(word) else {
+                word = self.open(os, path, now, word)?;
+                continue;
+            };
+            // SAFETY: the word was published, by this reader.
+            let words = unsafe { mapping.words() };
+            match attempt(words, mapping.place(), now, &mut ask) {
+                Ok(answer) => return Ok(answer),
+                Err(Retry::Again) => {}
+                Err(Retry::Pass(why)) => return Err(why),
+                Err(Retry::Grown) => {
+                    word = self.grow(os, path, word, mapping, words);
+                    continue;
+                }
+                // Another inode may be there already; the one we have must not be asked again.
+                Err(Retry::Left) => {
+                    word = self.open(os, path, now, word)?;
+                    continue;
+                }
+                // A writer that died between its rename and the last store to the old file leaves
+                // it stale for good.
+                Err(Retry::Dead) => {
+                    let next = self.open(os, path, now, word);
+                    word = next.map_err(|_| Unavailable::Dead)?;
+                    continue;
+                }
+                Err(Retry::Stale(answer)) => match self.open(os, path, now, word) {
+                    Ok(next) => {
+                        word = next;
+                        continue;
+                    }
+                    Err(_) => return Ok(answer),
+                },
+            }
+            word = self.mapping.load(Ordering::Acquire);
+        }
+        Err(Unavailable::Busy)
     }
-}
 
-/// The zone inside one attempt of [`Reader::read`]. Everything read from it may be torn until that
-/// returns `Ok`: copy out, act later.
-pub struct Snapshot<'z> {
-    _zone: &'z Reader,
-}
+    /// Replaces the mapping behind `word` by one of the file that is at `path` now. Returns the
+    /// word to go on with. At most one attempt a second fails; the others repeat its verdict.
+    #[cold]
+    fn open(&self, os: &impl Os, path: &CStr, now: Now, word: u64) -> Result<u64, Unavailable> {
+        let current = self.mapping.load(Ordering::Acquire);
+        if current == Mapping::POISONED {
+            return Err(Unavailable::Absent);
+        }
+        let old = Mapping::unpack(word);
+        if Mapping::unpack(current).map(Mapping::place) != old.map(Mapping::place) {
+            return Ok(current);
+        }
+        let failure = self.failure.load(Ordering::Relaxed);
+        if failure != 0 && failure >> 8 == now.0 & (u64::MAX >> 8) {
+            return Err(reason(failure));
+        }
+        let identity = self.identity.load(Ordering::Relaxed);
+        let opened = Mapping::open(os, path, |status| {
+            old.is_some_and(|old| old.identify(status) == identity)
+        });
+        let (mapping, status) = match opened {
+            Ok(opened) => opened,
+            Err(why) => {
+                let why = why.unwrap_or(Unavailable::Absent);
+                self.failure
+                    .store(now.0 << 8 | code(why), Ordering::Relaxed);
+                return Err(why);
+            }
+        };
+        let Some(packed) = mapping.pack() else {
+            mapping.discard(os);
+            return Err(Unavailable::Absent);
+        };
+        // Publishes the mapping: pairs with the acquire loads of `read`.
+        let swapped =
+            self.mapping
+                .compare_exchange(current, packed, Ordering::AcqRel, Ordering::Acquire);
+        if let Err(other) = swapped {
+            mapping.discard(os);
+            return Ok(other);
+        }
+        self.identity
+            .store(mapping.identify(&status), Ordering::Relaxed);
+        // Only the thread whose swap succeeded comes here, so the old range is overlaid once. Where
+        // that fails its inode would stay pinned at each replacement: rather none from now on.
+        if old.is_some_and(|old| !old.overlay(os)) {
+            self.mapping.store(Mapping::POISONED, Ordering::Release);
+            return Err(Unavailable::Absent);
+        }
+        Ok(packed)
+    }
 
-impl Snapshot<'_> {
-    /// Whether `name` (lower case, no trailing dot) is the apex or below it.
-    pub fn contains(&self, name: &[u8]) -> bool {
-        let _ = name;
-        false
-    }
-    /// Whether `nameserver` is one of the cluster's own, or any is accepted.
-    pub fn trusts_nameserver(&self, nameserver: &Address) -> bool {
-        let _ = nameserver;
-        false
-    }
-    /// Whether the configuration refuses this library build.
-    pub fn refuses_build(&self, build: u64) -> bool {
-        let _ = build;
-        false
-    }
-    /// 0 (everybody) to 1000 (nobody): the share of processes that must pass.
-    pub fn disabled_permille(&self) -> u16 {
-        0
-    }
-    /// The zone's TTL in seconds.
-    pub fn ttl(&self) -> u32 {
-        0
-    }
-    /// A and AAAA of `name` (lower case, absolute, no trailing dot), CNAMEs inside the zone
-    /// followed. Fills `room` from its start: IPv6 and IPv4 in record order.
-    pub fn addresses(
+    /// Makes more of a file that has grown readable. Returns the word to go on with.
+    #[cold]
+    fn grow(
         &self,
-        name: &[u8],
-        families: Families,
-        room: &mut [Address],
-        canonical: &mut Name,
-    ) -> Found {
-        let _ = (name, families, room, canonical);
-        Found::Outside
+        os: &impl Os,
+        path: &CStr,
+        word: u64,
+        mapping: Mapping,
+        words: Words<'_>,
+    ) -> u64 {
+        let committed = words.load(AT_COMMITTED).unwrap_or(0);
+        let identity = self.identity.load(Ordering::Relaxed);
+        let same_file = || {
+            let descriptor = os.open(path).ok()?;
+            let status = trusted_status(os, descriptor);
+            os.close(descriptor);
+            let status = status.ok()?;
+            (mapping.identify(&status) == identity).then_some(status.size)
+        };
+        if let Some(packed) = mapping
+            .grown(os, committed, same_file)
+            .and_then(Mapping::pack)
+        {
+            // Whoever loses finds another thread's word, at least as good.
+            let _ =
+                self.mapping
+                    .compare_exchange(word, packed, Ordering::AcqRel, Ordering::Relaxed);
+        }
+        self.mapping.load(Ordering::Acquire)
     }
-    /// PTR of `address`: absolute names, in `room`.
-    pub fn names(&self, address: &Address, room: &mut [Name]) -> Found {
-        let _ = (address, room);
-        Found::Outside
+}
+
+/// Why an attempt did not come to an answer.
+enum Retry<T> {
+    /// The writer was faster.
+    Again,
+    /// The file has grown past what is verified.
+    Grown,
+    /// Superseded, or overlaid with zeros.
+    Left,
+    /// Nobody has been writing for too long.
+    Dead,
+    /// An answer, but nobody has been writing lately.
+    Stale(T),
+    /// No answer from this zone.
+    Pass(Unavailable),
+}
+
+/// One attempt: epoch, question, epoch again.
+#[inline]
+fn attempt<T>(
+    words: Words<'_>,
+    spread: u64,
+    now: Now,
+    ask: &mut impl FnMut(&Snapshot<'_>) -> T,
+) -> Result<T, Retry<T>> {
+    const CORRUPT: Unavailable = Unavailable::Corrupt;
+    let load = |at| words.load(at).ok_or(CORRUPT);
+    let begin = load(AT_EPOCH).map_err(Retry::Pass)?;
+    fence(Ordering::Acquire);
+    match load(AT_STATE).map_err(Retry::Pass)? {
+        state::LIVE => {}
+        state::DISABLED => return Err(Retry::Pass(Unavailable::Disabled)),
+        0 | state::SUPERSEDED => return Err(Retry::Left),
+        _ => return Err(Retry::Pass(Unavailable::Syncing)),
+    }
+    let settings = Snapshot::settings(words);
+    let age = now.0.saturating_sub(load(AT_ALIVE).map_err(Retry::Pass)?);
+    let freshness = settings.map_or(Freshness::Fresh, |settings| {
+        freshness(age, spread, &settings)
+    });
+    if freshness == Freshness::Dead {
+        return Err(Retry::Dead);
+    }
+    let stale = freshness == Freshness::Stale;
+    let snapshot = settings.and_then(|settings| Snapshot::take(words, settings, stale));
+    let known = settings.is_none_or(|settings| settings.is_known());
+    let answer = snapshot.as_ref().filter(|_| known).map(&mut *ask);
+    // Pairs with the release fence between an epoch's store and the first store to reused bytes: if
+    // any load above saw such a byte, the load below sees that epoch.
+    fence(Ordering::Acquire);
+    let consistent = is_consistent(words, begin).ok_or(Retry::Pass(CORRUPT))?;
+    if !consistent {
+        return Err(Retry::Again);
+    }
+    if !known {
+        return Err(Retry::Pass(Unavailable::Version));
+    }
+    let failed = snapshot.is_none_or(|snapshot| snapshot.has_failed());
+    if failed && load(AT_COMMITTED).map_err(Retry::Pass)? > words.count() as u64 {
+        return Err(Retry::Grown);
+    }
+    match answer {
+        Some(answer) if stale => Err(Retry::Stale(answer)),
+        Some(answer) => Ok(answer),
+        None => Err(Retry::Pass(CORRUPT)),
+    }
+}
+
+/// Whether nothing that was read since the epoch was `begin` can have been overwritten, and the zone
+/// is still the one in force. Zeros are what an overlaid mapping holds. `None` past the end.
+#[inline]
+fn is_consistent(words: Words<'_>, begin: u64) -> Option<bool> {
+    let end = words.load(AT_EPOCH)?;
+    let root = words.load(AT_ROOT)?;
+    let moved = end.wrapping_sub(begin);
+    // The control run of the proofs leaves the check out, and must then see torn answers.
+    let moved = if cfg!(nss_k8s_weaken = "epoch") {
+        0
+    } else {
+        moved
+    };
+    Some(
+        begin >= 2
+            && moved <= 1
+            && Root::unpack(root).main_lines != 0
+            && words.load(AT_STATE)? == state::LIVE,
+    )
+}
+
+/// How recently the writer was alive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Freshness {
+    /// Hits and misses count.
+    Fresh,
+    /// Hits count.
+    Stale,
+    /// Nothing does.
+    Dead,
+}
+
+/// Judges the age of the last beat. The end is spread over processes, so that not all of a node
+/// turn to the cluster DNS in one second.
+#[inline]
+fn freshness(age: u64, spread: u64, settings: &Settings) -> Freshness {
+    if age <= settings.stale_after() {
+        return Freshness::Fresh;
+    }
+    let share = spread.checked_rem(settings.dead_after()).unwrap_or(0);
+    if age > settings.dead_after().saturating_add(share) {
+        Freshness::Dead
+    } else {
+        Freshness::Stale
+    }
+}
+
+/// A reason in a byte.
+const fn code(why: Unavailable) -> u64 {
+    match why {
+        Unavailable::Untrusted => 1,
+        Unavailable::Version => 2,
+        Unavailable::Corrupt => 3,
+        _ => 0,
+    }
+}
+
+/// The inverse of [`code`].
+const fn reason(failure: u64) -> Unavailable {
+    match failure as u8 {
+        1 => Unavailable::Untrusted,
+        2 => Unavailable::Version,
+        3 => Unavailable::Corrupt,
+        _ => Unavailable::Absent,
     }
 }

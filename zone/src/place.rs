@@ -1,0 +1,261 @@
+//! Where in the zone's tree a name is, told from its labels alone.
+
+use crate::{
+    layout::{APEX_WORDS, AT_APEX, AT_APEX_LENGTH, WORD},
+    words::Words,
+};
+
+/// Where a name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place<'n> {
+    /// Not at or below the apex.
+    Outside,
+    /// It exists whatever the cluster holds, without addresses.
+    NoData,
+    /// It exists in no cluster.
+    NxDomain,
+    /// Only a DNS server can tell: its own name.
+    NotHeld,
+    /// `<namespace>.svc`.
+    Namespace(&'n [u8]),
+    /// `<below>.<service>.<namespace>.svc`.
+    Service {
+        /// `<service>.<namespace>`.
+        key: &'n [u8],
+        /// The last label of `key`.
+        namespace: &'n [u8],
+        /// What is left of the service.
+        below: Below<'n>,
+    },
+    /// `<address>.<namespace>.pod`, or `<namespace>.pod`.
+    Pod {
+        /// The dashed address.
+        address: Option<&'n [u8]>,
+        /// The namespace.
+        namespace: &'n [u8],
+    },
+}
+
+/// The labels left of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Below<'n> {
+    /// None.
+    Itself,
+    /// One with a leading underscore: `_tcp`.
+    Protocol(&'n [u8]),
+    /// One: an endpoint's.
+    Endpoint(&'n [u8]),
+    /// Two: `_http._tcp`, given here without underscores.
+    Port {
+        /// `http`.
+        name: &'n [u8],
+        /// `tcp`.
+        protocol: &'n [u8],
+    },
+}
+
+/// Places `name`; `None` when the zone's apex is past the end or longer than a name.
+#[inline]
+pub(crate) fn place<'n>(words: Words<'_>, name: &'n [u8]) -> Option<Place<'n>> {
+    let apex_length = usize::try_from(words.load(AT_APEX_LENGTH)?).ok()?;
+    if apex_length == 0 || apex_length > APEX_WORDS.wrapping_mul(WORD) {
+        return None;
+    }
+    Some(match ends_with_labels(words, name, AT_APEX, apex_length)? {
+        None => Place::Outside,
+        Some([]) => Place::NoData,
+        Some(relative) => below_apex(relative),
+    })
+}
+
+/// What is left of the suffix of `length` bytes stored at `at`, without the dot between, when `name`
+/// ends with it at a label's boundary. `None` past the end.
+#[inline]
+pub(crate) fn ends_with_labels<'n>(
+    words: Words<'_>,
+    name: &'n [u8],
+    at: usize,
+    length: usize,
+) -> Option<Option<&'n [u8]>> {
+    let Some(start) = name.len().checked_sub(length) else {
+        return Some(None);
+    };
+    let Some((rest, suffix)) = name.split_at_checked(start) else {
+        return Some(None);
+    };
+    let rest = match rest {
+        [] => rest,
+        [labels @ .., b'.'] => labels,
+        _ => return Some(None),
+    };
+    Some(words.holds(at, suffix)?.then_some(rest))
+}
+
+/// Splits off the last label: what is left of it, and itself.
+#[inline]
+pub(crate) fn split_last(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    let Some(dot) = text.iter().rposition(|byte| *byte == b'.') else {
+        return (None, text);
+    };
+    match text.split_at_checked(dot) {
+        Some((rest, [_, label @ ..])) => (Some(rest), label),
+        _ => (None, text),
+    }
+}
+
+/// Places a name relative to the apex.
+#[inline]
+fn below_apex(relative: &[u8]) -> Place<'_> {
+    if let [rest @ .., b'.', b's', b'v', b'c'] = relative {
+        return below_svc(rest);
+    }
+    let (rest, label) = split_last(relative);
+    match (rest, label) {
+        (None, b"svc" | b"pod" | b"dns" | b"dns-version") => Place::NoData,
+        (Some(b"ns"), b"dns") => Place::NotHeld,
+        (Some(rest), b"pod") => below_pod(rest),
+        _ => Place::NxDomain,
+    }
+}
+
+/// Places a name relative to `svc.<apex>`.
+#[inline]
+fn below_svc(relative: &[u8]) -> Place<'_> {
+    let (rest, namespace) = split_last(relative);
+    let Some(rest) = rest else {
+        return Place::Namespace(relative);
+    };
+    let (rest, service) = split_last(rest);
+    let Some(rest) = rest else {
+        return service_at(relative, namespace, service, Below::Itself);
+    };
+    // `relative` is `rest`, a dot, and the key.
+    let Some((_, [_, key @ ..])) = relative.split_at_checked(rest.len()) else {
+        return Place::NxDomain;
+    };
+    let (rest, last) = split_last(rest);
+    let below = match rest {
+        None if last.first() == Some(&b'_') => Below::Protocol(without_underscore(last)),
+        None => Below::Endpoint(last),
+        // RFC 2782 writes both with an underscore; CoreDNS also answers without.
+        Some(name) if !name.contains(&b'.') => Below::Port {
+            name: without_underscore(name),
+            protocol: without_underscore(last),
+        },
+        Some(_) => return Place::NxDomain,
+    };
+    service_at(key, namespace, service, below)
+}
+
+/// A service's name, unless it holds a wildcard, which no cluster answers.
+fn service_at<'n>(
+    key: &'n [u8],
+    namespace: &'n [u8],
+    service: &'n [u8],
+    below: Below<'n>,
+) -> Place<'n> {
+    if service == b"*" || namespace == b"*" || below == Below::Endpoint(b"*") {
+        return Place::NxDomain;
+    }
+    Place::Service {
+        key,
+        namespace,
+        below,
+    }
+}
+
+/// Places a name relative to `pod.<apex>`.
+fn below_pod(relative: &[u8]) -> Place<'_> {
+    let (rest, namespace) = split_last(relative);
+    match rest {
+        Some(address) if address.contains(&b'.') => Place::NxDomain,
+        address => Place::Pod { address, namespace },
+    }
+}
+
+/// `_http` or `http` to `http`.
+fn without_underscore(label: &[u8]) -> &[u8] {
+    label.strip_prefix(b"_").unwrap_or(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Below, Place, below_apex};
+
+    #[test]
+    fn places() {
+        let service = |key, namespace, below| Place::Service {
+            key,
+            namespace,
+            below,
+        };
+        let cases: [(&[u8], Place<'_>); 22] = [
+            (b"svc", Place::NoData),
+            (b"pod", Place::NoData),
+            (b"dns-version", Place::NoData),
+            (b"dns", Place::NoData),
+            (b"ns.dns", Place::NotHeld),
+            (b"x.dns", Place::NxDomain),
+            (b"foo", Place::NxDomain),
+            (b"foo.bar", Place::NxDomain),
+            (b"xsvc", Place::NxDomain),
+            (b"shop.svc", Place::Namespace(b"shop")),
+            (
+                b"api.shop.svc",
+                service(b"api.shop", b"shop", Below::Itself),
+            ),
+            (
+                b"db-0.db.shop.svc",
+                service(b"db.shop", b"shop", Below::Endpoint(b"db-0")),
+            ),
+            (
+                b"_tcp.api.shop.svc",
+                service(b"api.shop", b"shop", Below::Protocol(b"tcp")),
+            ),
+            (
+                b"_http._tcp.api.shop.svc",
+                service(
+                    b"api.shop",
+                    b"shop",
+                    Below::Port {
+                        name: b"http",
+                        protocol: b"tcp",
+                    },
+                ),
+            ),
+            (
+                b"http.tcp.api.shop.svc",
+                service(
+                    b"api.shop",
+                    b"shop",
+                    Below::Port {
+                        name: b"http",
+                        protocol: b"tcp",
+                    },
+                ),
+            ),
+            (b"a.b.c.api.shop.svc", Place::NxDomain),
+            (b"*.shop.svc", Place::NxDomain),
+            (b"api.*.svc", Place::NxDomain),
+            (b"*.api.shop.svc", Place::NxDomain),
+            (
+                b"shop.pod",
+                Place::Pod {
+                    address: None,
+                    namespace: b"shop",
+                },
+            ),
+            (
+                b"1-2-3-4.shop.pod",
+                Place::Pod {
+                    address: Some(b"1-2-3-4"),
+                    namespace: b"shop",
+                },
+            ),
+            (b"x.1-2-3-4.shop.pod", Place::NxDomain),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(below_apex(name), expected, "{}", name.escape_ascii());
+        }
+    }
+}

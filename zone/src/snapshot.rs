@@ -1,0 +1,283 @@
+//! One version of the zone, and the questions that can be put to it.
+
+mod addresses;
+mod names;
+mod services;
+
+pub use services::Srv;
+
+use crate::{
+    Address, Ask, Families, Family, Found, Name, Unavailable,
+    hash::{Hash, Seed},
+    layout::{
+        AT_CONFIG, AT_ROOT, EMPTY, LINE_WORDS, MAX_PROBE_LINES, REGION_INCOMPLETE, Root, config,
+        kind,
+    },
+    place::{Place, place},
+    record::Head,
+    settings::Settings,
+    sync::{Ordering, fence},
+    words::Words,
+};
+use core::cell::Cell;
+
+/// An answer holds at most this many addresses.
+pub const MAX_ADDRESSES: usize = 4096;
+/// CNAMEs followed inside the zone.
+const MAX_CHAIN: usize = 8;
+/// Words that one lookup may visit: more than the largest service needs (5,000 endpoints, each
+/// looked at a few times), little enough to end soon on a hostile file.
+const BUDGET: u32 = 1 << 18;
+
+/// The zone inside one attempt of [`Reader::read`](crate::Reader::read). Everything read from it may
+/// be torn until that returns `Ok`: copy out, act later.
+pub struct Snapshot<'z> {
+    words: Words<'z>,
+    root: Root,
+    seed: Seed,
+    settings: Settings,
+    /// The index could not take every name.
+    incomplete: bool,
+    /// The writer has not been alive lately.
+    stale: bool,
+    budget: Cell<u32>,
+    failed: Cell<bool>,
+}
+
+impl<'z> Snapshot<'z> {
+    /// Takes the root and the configuration; `None` when they are past the end or malformed.
+    #[inline]
+    pub(crate) fn take(words: Words<'z>, settings: Settings, stale: bool) -> Option<Self> {
+        let root = Root::unpack(words.load(AT_ROOT)?);
+        let [first, low, high] = words.range(root.word(), 3)? else {
+            return None;
+        };
+        let first = first.load(Ordering::Relaxed);
+        let seed = Seed(low.load(Ordering::Relaxed), high.load(Ordering::Relaxed));
+        if root.main_lines == 0 {
+            return None;
+        }
+        Some(Self {
+            words,
+            root,
+            seed,
+            settings,
+            incomplete: first & REGION_INCOMPLETE != 0,
+            stale,
+            budget: Cell::new(BUDGET),
+            failed: Cell::new(false),
+        })
+    }
+
+    /// The configuration behind the hot line; `None` when it is past the end or none.
+    #[inline]
+    pub(crate) fn settings(words: Words<'_>) -> Option<Settings> {
+        Settings::load(words, words.load(AT_CONFIG)?)
+    }
+
+    /// Whether a question met bytes that it could not read.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.get()
+    }
+
+    /// Whether `name` (lower case, no trailing dot) is the apex or below it.
+    pub fn contains(&self, name: &[u8]) -> bool {
+        match place(self.words, name) {
+            Some(place) => place != Place::Outside,
+            None => {
+                self.failed.set(true);
+                false
+            }
+        }
+    }
+
+    /// Whether `nameserver` is one of the cluster's own, or any is accepted.
+    pub fn trusts_nameserver(&self, nameserver: &Address) -> bool {
+        if self.settings.flags() & config::ANY_NAMESERVER != 0 {
+            return true;
+        }
+        match self.settings.nameservers(self.words, nameserver.family) {
+            Some(mut known) => known.any(|address| address == *nameserver),
+            None => {
+                self.failed.set(true);
+                false
+            }
+        }
+    }
+
+    /// Whether the configuration refuses this library build.
+    pub fn refuses_build(&self, build: u64) -> bool {
+        self.settings.refuses(self.words, build).unwrap_or_else(|| {
+            self.failed.set(true);
+            true
+        })
+    }
+
+    /// 0 (everybody) to 1000 (nobody): the share of processes that must pass.
+    pub fn disabled_permille(&self) -> u16 {
+        self.settings.disabled_permille()
+    }
+
+    /// The zone's TTL in seconds.
+    pub fn ttl(&self) -> u32 {
+        self.settings.ttl()
+    }
+
+    /// A and AAAA of `name` (lower case, absolute, no trailing dot), CNAMEs inside the zone
+    /// followed. Fills `room` from its start in record order, which differs between families and
+    /// has no meaning. At most [`MAX_ADDRESSES`].
+    ///
+    /// With [`Found::Answer`], [`Found::NoData`] and [`Found::Chase`], `canonical` is the last CNAME's target; it is empty
+    /// when the name asked for owns the data itself.
+    #[inline]
+    pub fn addresses(
+        &self,
+        name: &[u8],
+        families: Families,
+        room: &mut [Address],
+        canonical: &mut Name,
+    ) -> Found {
+        canonical.clear();
+        let found = self.find_addresses(name, families, room, canonical);
+        self.or_corrupt(found)
+    }
+
+    /// PTR of `address`: absolute names in `room`, without trailing dots.
+    pub fn names(&self, address: &Address, room: &mut [Name]) -> Found {
+        let found = self.find_names(address, room);
+        self.or_corrupt(found)
+    }
+
+    /// SRV of `name` (as [`Snapshot::addresses`] takes it): of `_port._proto.<service>`, or all of
+    /// a service's ports; weights as CoreDNS gives them.
+    pub fn services(&self, name: &[u8], room: &mut [Srv]) -> Found {
+        let found = self.find_services(name, room);
+        self.or_corrupt(found)
+    }
+
+    /// `None` stands for a load past the end, a malformed record or an exhausted budget.
+    #[inline]
+    fn or_corrupt(&self, found: Option<Found>) -> Found {
+        found.unwrap_or_else(|| {
+            self.failed.set(true);
+            Found::Unavailable(Unavailable::Corrupt)
+        })
+    }
+
+    /// Pays for `count` words; `None` when the budget is used up.
+    #[inline]
+    fn charge(&self, count: usize) -> Option<()> {
+        let left = self.budget.get().checked_sub(u32::try_from(count).ok()?)?;
+        self.budget.set(left);
+        Some(())
+    }
+
+    /// What an absent name is, now that the zone has been searched completely.
+    fn negative(&self) -> Found {
+        if self.stale {
+            Found::Ask(Ask::Stale)
+        } else {
+            Found::NxDomain
+        }
+    }
+
+    /// Whether an excepted suffix covers `name`.
+    #[inline]
+    fn is_excepted(&self, name: &[u8]) -> Option<bool> {
+        if self.settings.suffixes() == 0 {
+            return Some(false);
+        }
+        self.charge(self.settings.suffixes())?;
+        self.settings.excepts(self.words, name)
+    }
+
+    /// The record of `key`. Loads of a record's words come after the load of its slot: the acquire
+    /// fence pairs with the release store that committed the slot.
+    #[inline]
+    fn record(&self, key: &[u8]) -> Option<Lookup> {
+        let hash = self.seed.of_key(key);
+        let mut line = hash.line(self.root.main_lines);
+        for _ in 0..MAX_PROBE_LINES {
+            let slots = self.words.range(self.root.main_word(line), LINE_WORDS)?;
+            let mut is_last = false;
+            for slot in slots {
+                let slot = slot.load(Ordering::Relaxed);
+                is_last |= slot == EMPTY;
+                if (slot >> 32) as u32 == hash.tag() && slot as u32 > 1 {
+                    fence(Ordering::Acquire);
+                    let head = Head::load(self.words, slot as u32)?;
+                    if head.is_of(self.words, key)? {
+                        return Some(Lookup::Present(head));
+                    }
+                    self.charge(LINE_WORDS)?;
+                }
+            }
+            if is_last {
+                return Some(if self.incomplete {
+                    Lookup::Incomplete
+                } else {
+                    Lookup::Absent
+                });
+            }
+            line = next_line(line, self.root.main_lines);
+        }
+        Some(Lookup::Incomplete)
+    }
+
+    /// Whether a namespace exists: `Ok`, or what to answer instead.
+    fn namespace(&self, namespace: &[u8]) -> Option<Result<(), Found>> {
+        Some(match self.record(namespace)? {
+            Lookup::Present(head) if head.kind == kind::NAMESPACE && head.is_known() => Ok(()),
+            Lookup::Present(_) => Err(Found::Ask(Ask::Unknown)),
+            Lookup::Incomplete => Err(Found::Ask(Ask::Incomplete)),
+            Lookup::Absent => Err(self.negative()),
+        })
+    }
+
+    /// A service's record, or what to answer instead.
+    #[inline]
+    fn service(&self, key: &[u8], namespace: &[u8]) -> Option<Result<Head, Found>> {
+        match self.record(key)? {
+            Lookup::Present(head) if !head.is_known() => Some(Err(Found::Ask(Ask::Unknown))),
+            Lookup::Present(head) if head.kind != kind::PENDING => Some(Ok(head)),
+            Lookup::Incomplete => Some(Err(Found::Ask(Ask::Incomplete))),
+            Lookup::Present(_) | Lookup::Absent => Some(Err(self.absent_service(namespace)?)),
+        }
+    }
+
+    /// What a service is that is not there.
+    #[cold]
+    fn absent_service(&self, namespace: &[u8]) -> Option<Found> {
+        Some(match self.namespace(namespace)? {
+            Err(found) => found,
+            Ok(()) if self.stale => Found::Ask(Ask::Stale),
+            Ok(()) if self.settings.miss_policy() == config::MISS_NXDOMAIN => Found::NxDomain,
+            Ok(()) => Found::Ask(Ask::Miss),
+        })
+    }
+}
+
+/// What a probe of the index came to.
+enum Lookup {
+    /// The record.
+    Present(Head),
+    /// Certainly not there.
+    Absent,
+    /// Perhaps there, but the index could not take it.
+    Incomplete,
+}
+
+/// The line after `line` in a chain; the last is followed by the first.
+#[inline]
+const fn next_line(line: u32, lines: u32) -> u32 {
+    let next = line.wrapping_add(1);
+    if next >= lines { 0 } else { next }
+}
+
+/// The line where a chain starts, one address at a time.
+fn ptr_hash(seed: Seed, address: &Address) -> Hash {
+    seed.of_address(address.as_octets())
+}
+
+/// Both families, to walk over them.
+const FAMILIES: [Family; 2] = [Family::V6, Family::V4];

@@ -1,0 +1,369 @@
+//! A and AAAA.
+
+use super::{FAMILIES, MAX_ADDRESSES, MAX_CHAIN, Snapshot};
+use crate::{
+    Address, Ask, Families, Found, Name, dashed,
+    hash::fnv1a,
+    layout::{config, kind},
+    place::{Below, Place, place},
+    record::{Chunk, Head, Ports},
+};
+
+impl Snapshot<'_> {
+    /// Follows CNAMEs from `name` on.
+    #[inline]
+    pub(super) fn find_addresses(
+        &self,
+        name: &[u8],
+        families: Families,
+        room: &mut [Address],
+        canonical: &mut Name,
+    ) -> Option<Found> {
+        match self.step(name, families, room)? {
+            Step::Done(found) => Some(found),
+            Step::Alias(head) => self.follow(&head, families, room, canonical),
+        }
+    }
+
+    /// Follows the CNAME of `head`, and those behind it.
+    #[cold]
+    fn follow(
+        &self,
+        head: &Head,
+        families: Families,
+        room: &mut [Address],
+        canonical: &mut Name,
+    ) -> Option<Found> {
+        let mut head = *head;
+        for _ in 0..MAX_CHAIN {
+            let mut target = Name::EMPTY;
+            self.words
+                .append_to(head.target_at(), head.target_length, &mut target)?;
+            *canonical = target;
+            head = match self.step(target.as_bytes(), families, room)? {
+                Step::Alias(next) => next,
+                Step::Done(Found::Outside) => return Some(Found::Chase),
+                // CoreDNS leaves out a target that does not exist: the alias itself does.
+                Step::Done(Found::NxDomain) => return Some(Found::NoData),
+                Step::Done(found) => return Some(found),
+            };
+        }
+        Some(Found::Ask(Ask::Chain))
+    }
+
+    /// One name, up to its CNAME.
+    #[inline]
+    fn step(&self, name: &[u8], families: Families, room: &mut [Address]) -> Option<Step> {
+        let place = place(self.words, name)?;
+        if place != Place::Outside && self.is_excepted(name)? {
+            return Some(Step::Done(Found::Ask(Ask::Excepted)));
+        }
+        Some(Step::Done(match place {
+            Place::Outside => Found::Outside,
+            Place::NoData => Found::NoData,
+            Place::NxDomain => Found::NxDomain,
+            Place::NotHeld => Found::Ask(Ask::NotHeld),
+            Place::Namespace(namespace) => match self.namespace(namespace)? {
+                Ok(()) => Found::NoData,
+                Err(found) => found,
+            },
+            Place::Pod { address, namespace } => self.pod(address, namespace, families, room)?,
+            Place::Service {
+                key,
+                namespace,
+                below,
+            } => match self.service(key, namespace)? {
+                Err(found) => found,
+                Ok(head) => return self.at_service(&head, below, families, room),
+            },
+        }))
+    }
+
+    /// A name at or below a service that exists.
+    #[inline]
+    fn at_service(
+        &self,
+        head: &Head,
+        below: Below<'_>,
+        families: Families,
+        room: &mut [Address],
+    ) -> Option<Step> {
+        let found = match (head.kind, below) {
+            (kind::SERVICE, Below::Itself) => self.own_addresses(head, families, room)?,
+            (kind::HEADLESS, Below::Itself) => {
+                self.endpoint_addresses(head, Wanted::All, families, room)?
+            }
+            (kind::EXTERNAL, Below::Itself) => return Some(Step::Alias(*head)),
+            (kind::EXTERNAL, _) => self.negative(),
+            (kind::SERVICE, Below::Protocol(protocol)) => {
+                let exists = self.has_port(head.ports(self.words), None, protocol)?;
+                if exists {
+                    Found::NoData
+                } else {
+                    self.negative()
+                }
+            }
+            (kind::SERVICE, Below::Port { name, protocol }) => {
+                if self.has_port(head.ports(self.words), Some(name), protocol)? {
+                    self.own_addresses(head, families, room)?
+                } else {
+                    self.negative()
+                }
+            }
+            (_, Below::Protocol(protocol)) => {
+                self.endpoint_addresses(head, Wanted::Protocol(protocol), families, room)?
+            }
+            (_, Below::Port { name, protocol }) => {
+                self.endpoint_addresses(head, Wanted::Port { name, protocol }, families, room)?
+            }
+            (_, Below::Endpoint(label)) => {
+                let found = self.named_endpoint(head, label, families, room)?;
+                let held = head.kind == kind::HEADLESS
+                    || self.settings.flags() & config::ENDPOINTS_HELD != 0;
+                if found == Found::NxDomain && !held {
+                    Found::Ask(Ask::NotHeld)
+                } else {
+                    found
+                }
+            }
+            _ => Found::Ask(Ask::Unknown),
+        };
+        Some(Step::Done(found))
+    }
+
+    /// The addresses in the record itself.
+    #[inline]
+    fn own_addresses(
+        &self,
+        head: &Head,
+        families: Families,
+        room: &mut [Address],
+    ) -> Option<Found> {
+        if !head.has(families) {
+            return Some(Found::NoData);
+        }
+        let mut filler = Filler::new(room);
+        for family in FAMILIES {
+            if families.contains(family) {
+                for address in head.addresses(self.words, family)? {
+                    filler.push(address);
+                }
+            }
+        }
+        Some(filler.finish())
+    }
+
+    /// The addresses of all endpoints that serve, or of those with a port.
+    #[inline]
+    fn endpoint_addresses(
+        &self,
+        head: &Head,
+        wanted: Wanted<'_>,
+        families: Families,
+        room: &mut [Address],
+    ) -> Option<Found> {
+        let mut filler = Filler::new(room);
+        let mut exists = false;
+        for granule in head.chunk_granules(self.words)? {
+            let chunk = Chunk::load(self.words, granule)?;
+            self.charge(chunk.served.saturating_add(4))?;
+            if chunk.served == 0 || !self.chunk_matches(&chunk, wanted)? {
+                continue;
+            }
+            exists = true;
+            // `_tcp.<service>` has names below it, but no data.
+            if families.contains(chunk.family) && !matches!(wanted, Wanted::Protocol(_)) {
+                for address in chunk.served_addresses(self.words)? {
+                    filler.push(address);
+                }
+            }
+        }
+        Some(if exists {
+            filler.finish()
+        } else {
+            self.negative()
+        })
+    }
+
+    /// Whether a chunk's endpoints have the port that is asked for.
+    #[inline]
+    fn chunk_matches(&self, chunk: &Chunk, wanted: Wanted<'_>) -> Option<bool> {
+        match wanted {
+            Wanted::All => Some(true),
+            Wanted::Protocol(protocol) => self.has_port(chunk.ports(self.words), None, protocol),
+            Wanted::Port { name, protocol } => {
+                self.has_port(chunk.ports(self.words), Some(name), protocol)
+            }
+        }
+    }
+
+    /// Whether a port of that protocol is among `ports`: a named one, or the one of that name.
+    fn has_port(&self, ports: Ports<'_>, name: Option<&[u8]>, protocol: &[u8]) -> Option<bool> {
+        for port in ports {
+            self.charge(1)?;
+            let port = port?;
+            if port.protocol_label() != protocol || port.name_length == 0 {
+                continue;
+            }
+            let matches = match name {
+                None => true,
+                Some(name) => {
+                    port.name_length == name.len() && self.words.holds(port.name_at, name)?
+                }
+            };
+            if matches {
+                return Some(true);
+            }
+        }
+        Some(false)
+    }
+
+    /// The addresses of the ready endpoints whose host name (or dashed address, where they have
+    /// none) is `label`.
+    fn named_endpoint(
+        &self,
+        head: &Head,
+        label: &[u8],
+        families: Families,
+        room: &mut [Address],
+    ) -> Option<Found> {
+        let mut filler = Filler::new(room);
+        let mut exists = false;
+        let hash = fnv1a(label);
+        let dashed = canonical_dashed(label);
+        for granule in head.chunk_granules(self.words)? {
+            let chunk = Chunk::load(self.words, granule)?;
+            self.charge(chunk.endpoints.saturating_add(4))?;
+            for (index, address) in chunk.addresses(self.words)?.enumerate() {
+                let name = chunk.hostname(self.words, index)?;
+                let matches = if name.length == 0 {
+                    dashed == Some(address)
+                } else {
+                    name.hash == hash
+                        && name.length == label.len()
+                        && self.words.holds(name.at, label)?
+                };
+                if !matches || !chunk.is_ready(self.words, index)? {
+                    continue;
+                }
+                exists = true;
+                if families.contains(address.family) {
+                    // An address that moves between slices may be in two for a moment.
+                    if index >= chunk.served && filler.has(&address) {
+                        continue;
+                    }
+                    self.charge(if index >= chunk.served {
+                        filler.count
+                    } else {
+                        0
+                    })?;
+                    filler.push(address);
+                }
+            }
+        }
+        Some(if exists {
+            filler.finish()
+        } else {
+            self.negative()
+        })
+    }
+
+    /// `a-b-c-d.<namespace>.pod`, or its parent.
+    fn pod(
+        &self,
+        label: Option<&[u8]>,
+        namespace: &[u8],
+        families: Families,
+        room: &mut [Address],
+    ) -> Option<Found> {
+        if self.settings.pod_mode() == config::PODS_DISABLED {
+            return Some(Found::NxDomain);
+        }
+        if let Err(found) = self.namespace(namespace)? {
+            return Some(found);
+        }
+        let Some(label) = label else {
+            return Some(Found::NoData);
+        };
+        let Some(address) = dashed::parse(label) else {
+            return Some(Found::NxDomain);
+        };
+        let mut filler = Filler::new(room);
+        if families.contains(address.family) {
+            filler.push(address);
+        }
+        Some(filler.finish())
+    }
+}
+
+/// The address that `label` spells in the one form that an endpoint's name takes.
+fn canonical_dashed(label: &[u8]) -> Option<Address> {
+    let address = dashed::parse(label)?;
+    let mut name = Name::EMPTY;
+    (dashed::format(&address, &mut name) && name.as_bytes() == label).then_some(address)
+}
+
+/// What one name came to.
+enum Step {
+    /// Found, or not.
+    Done(Found),
+    /// A CNAME.
+    Alias(Head),
+}
+
+/// Which endpoints are asked for.
+#[derive(Clone, Copy)]
+enum Wanted<'n> {
+    /// Every one that serves.
+    All,
+    /// Whether there is any with a port of this protocol.
+    Protocol(&'n [u8]),
+    /// Those with this port.
+    Port {
+        /// Without underscore.
+        name: &'n [u8],
+        /// Without underscore.
+        protocol: &'n [u8],
+    },
+}
+
+/// Writes addresses to a room, counting those that do not fit.
+struct Filler<'r> {
+    room: &'r mut [Address],
+    count: usize,
+}
+
+impl<'r> Filler<'r> {
+    const fn new(room: &'r mut [Address]) -> Self {
+        Self { room, count: 0 }
+    }
+
+    #[inline]
+    fn push(&mut self, address: Address) {
+        if self.count < MAX_ADDRESSES {
+            if let Some(entry) = self.room.get_mut(self.count) {
+                *entry = address;
+            }
+            self.count = self.count.wrapping_add(1);
+        }
+    }
+
+    fn has(&self, address: &Address) -> bool {
+        self.room
+            .iter()
+            .take(self.count)
+            .any(|entry| entry == address)
+    }
+
+    /// The answer of a name that exists.
+    #[inline]
+    const fn finish(self) -> Found {
+        if self.count == 0 {
+            Found::NoData
+        } else if self.count > self.room.len() {
+            Found::Room(self.count)
+        } else {
+            Found::Answer { count: self.count }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! PTR: hints lead to services, whose records have the last word.
+
+use super::{Snapshot, next_line, ptr_hash};
+use crate::{
+    Address, Ask, Found, Name, dashed,
+    layout::{EMPTY, HINT_BIAS, LINE_WORDS, MANY, MAX_PROBE_LINES, config, kind},
+    record::{Chunk, Head},
+    sync::{Ordering, fence},
+};
+
+impl Snapshot<'_> {
+    /// A service's own address is named after it alone; else every service names its endpoint.
+    pub(super) fn find_names(&self, address: &Address, room: &mut [Name]) -> Option<Found> {
+        let mut names = Names { room, count: 0 };
+        match self.each_hinted(address, &mut |head| {
+            self.own_name(head, address, &mut names)
+        })? {
+            Hints::Many => return Some(Found::Ask(Ask::NotHeld)),
+            Hints::Overflow => return Some(Found::Ask(Ask::Incomplete)),
+            Hints::All => {}
+        }
+        if names.count == 0 {
+            self.each_hinted(address, &mut |head| {
+                self.endpoint_names(head, address, &mut names)
+            })?;
+        }
+        Some(if names.count > names.room.len() {
+            Found::Room(names.count)
+        } else if names.count > 0 {
+            Found::Answer { count: names.count }
+        } else if self.settings.flags() & config::PTR_AUTHORITATIVE == 0 {
+            Found::Ask(Ask::NotHeld)
+        } else if self.incomplete {
+            Found::Ask(Ask::Incomplete)
+        } else {
+            self.negative()
+        })
+    }
+
+    /// Calls `visit` with every service that a hint of `address` leads to.
+    fn each_hinted(
+        &self,
+        address: &Address,
+        visit: &mut dyn FnMut(&Head) -> Option<()>,
+    ) -> Option<Hints> {
+        if self.root.ptr_lines == 0 {
+            return Some(Hints::All);
+        }
+        let hash = ptr_hash(self.seed, address);
+        let main_slots = u64::from(self.root.main_lines).wrapping_mul(LINE_WORDS as u64);
+        let mut line = hash.line(self.root.ptr_lines);
+        for _ in 0..MAX_PROBE_LINES {
+            let mut is_last = false;
+            for slot in self.words.range(self.root.ptr_word(line), LINE_WORDS)? {
+                let slot = slot.load(Ordering::Relaxed);
+                is_last |= slot == EMPTY;
+                let number = slot as u32;
+                if (slot >> 32) as u32 != hash.tag() || number < HINT_BIAS {
+                    continue;
+                }
+                if number == MANY {
+                    return Some(Hints::Many);
+                }
+                let number = number.wrapping_sub(HINT_BIAS);
+                if u64::from(number) >= main_slots {
+                    return None;
+                }
+                let at = self.root.main_word(0).wrapping_add(number as usize);
+                let granule = self.words.load(at)? as u32;
+                if granule > 1 {
+                    fence(Ordering::Acquire);
+                    visit(&Head::load(self.words, granule)?)?;
+                }
+            }
+            if is_last {
+                return Some(Hints::All);
+            }
+            line = next_line(line, self.root.ptr_lines);
+        }
+        Some(Hints::Overflow)
+    }
+
+    /// `<service>.<namespace>.svc.<apex>`, when the service has the address itself.
+    fn own_name(&self, head: &Head, address: &Address, names: &mut Names<'_>) -> Option<()> {
+        if head.kind != kind::SERVICE || !head.is_known() {
+            return Some(());
+        }
+        if head
+            .addresses(self.words, address.family)?
+            .any(|own| own == *address)
+        {
+            let mut name = Name::EMPTY;
+            self.append_service(head, &mut name)?;
+            names.push(&name);
+        }
+        Some(())
+    }
+
+    /// `<endpoint>.<service>.<namespace>.svc.<apex>`, for each ready endpoint with the address.
+    fn endpoint_names(&self, head: &Head, address: &Address, names: &mut Names<'_>) -> Option<()> {
+        if !matches!(head.kind, kind::SERVICE | kind::HEADLESS) || !head.is_known() {
+            return Some(());
+        }
+        for granule in head.chunk_granules(self.words)? {
+            let chunk = Chunk::load(self.words, granule)?;
+            if chunk.family != address.family {
+                self.charge(4)?;
+                continue;
+            }
+            self.charge(chunk.endpoints.saturating_add(4))?;
+            for (index, endpoint) in chunk.addresses(self.words)?.enumerate() {
+                if endpoint == *address && chunk.is_ready(self.words, index)? {
+                    let mut name = Name::EMPTY;
+                    self.append_endpoint(&chunk, index, &endpoint, &mut name)?;
+                    self.append_service(head, &mut name)?;
+                    names.push(&name);
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Appends the label of one endpoint and a dot; `None` past the end.
+    pub(super) fn append_endpoint(
+        &self,
+        chunk: &Chunk,
+        index: usize,
+        address: &Address,
+        name: &mut Name,
+    ) -> Option<()> {
+        let label = chunk.hostname(self.words, index)?;
+        if label.length == 0 {
+            dashed::format(address, name).then_some(())?;
+        } else {
+            self.words.append_to(label.at, label.length, name)?;
+        }
+        name.push(b".").then_some(())
+    }
+
+    /// Appends `<service>.<namespace>.svc.<apex>`; `None` past the end.
+    pub(super) fn append_service(&self, head: &Head, name: &mut Name) -> Option<()> {
+        use crate::layout::{AT_APEX, AT_APEX_LENGTH};
+        self.words.append_to(head.key_at(), head.key_length, name)?;
+        name.push(b".svc.").then_some(())?;
+        let apex_length = usize::try_from(self.words.load(AT_APEX_LENGTH)?).ok()?;
+        self.words.append_to(AT_APEX, apex_length, name)
+    }
+}
+
+/// What the chain of an address held.
+enum Hints {
+    /// All of them.
+    All,
+    /// More services than hints are kept for.
+    Many,
+    /// The chain is full: some may not have found a place.
+    Overflow,
+}
+
+/// Writes names to a room, each once, counting those that do not fit.
+struct Names<'r> {
+    room: &'r mut [Name],
+    count: usize,
+}
+
+impl Names<'_> {
+    fn push(&mut self, name: &Name) {
+        if self.room.iter().take(self.count).any(|known| known == name) {
+            return;
+        }
+        if let Some(entry) = self.room.get_mut(self.count) {
+            *entry = *name;
+        }
+        self.count = self.count.wrapping_add(1);
+    }
+}
