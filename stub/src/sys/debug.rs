@@ -7,7 +7,6 @@
 
 use super::{call, host};
 use crate::{Address, Family, Outcome};
-use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Reports a forward lookup through the entry point `call`.
@@ -31,15 +30,9 @@ pub fn debug(call: &str, name: &[u8], outcome: Outcome) {
 /// Reports a reverse lookup through the entry point `call`.
 pub fn debug_reverse(call: &str, address: &Address, outcome: Outcome) {
     if is_on() {
-        let octets = address.octets;
-        write_line(call, outcome, |line| {
-            let _ = match address.family {
-                Family::V4 => {
-                    let [a, b, c, d, ..] = octets;
-                    write!(line, "{}", core::net::Ipv4Addr::new(a, b, c, d))
-                }
-                Family::V6 => write!(line, "{}", core::net::Ipv6Addr::from(octets)),
-            };
+        write_line(call, outcome, |line| match address.family {
+            Family::V4 => line.append_v4(address.as_octets()),
+            Family::V6 => line.append_v6(&address.octets),
         });
     }
 }
@@ -106,11 +99,96 @@ impl Line {
             self.length = self.length.saturating_add(1);
         }
     }
+
+    /// Dotted decimal. (The formatter of `core` keeps a panic path.)
+    fn append_v4(&mut self, octets: &[u8]) {
+        for (index, octet) in octets.iter().enumerate() {
+            if index > 0 {
+                self.push(b'.');
+            }
+            for (unit, shown) in [(100, *octet >= 100), (10, *octet >= 10), (1, true)] {
+                if shown {
+                    self.push(b'0' | (octet / unit % 10));
+                }
+            }
+        }
+    }
+
+    /// RFC 5952: lower case, the first longest run of zero groups as `::`.
+    fn append_v6(&mut self, octets: &[u8; 16]) {
+        let (pairs, _) = octets.as_chunks::<2>();
+        let mut longest = 0..0;
+        let mut run = 0..0;
+        for (index, pair) in pairs.iter().enumerate() {
+            let next = index.saturating_add(1);
+            run = if *pair == [0, 0] {
+                run.start..next
+            } else {
+                next..next
+            };
+            if run.len() > longest.len() && run.len() > 1 {
+                longest = run.clone();
+            }
+        }
+        for (index, pair) in pairs.iter().enumerate() {
+            if longest.contains(&index) {
+                if index == longest.start {
+                    self.append("::");
+                }
+                continue;
+            }
+            if index > 0 && index != longest.end {
+                self.push(b':');
+            }
+            let group = u16::from_be_bytes(*pair);
+            for shift in [12, 8, 4, 0] {
+                if group >> shift != 0 || shift == 0 {
+                    let digit = group >> shift & 15;
+                    let letter = b"0123456789abcdef".get(usize::from(digit));
+                    self.push(letter.copied().unwrap_or(b'?'));
+                }
+            }
+        }
+    }
 }
 
-impl Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.append(text);
-        Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(append: impl FnOnce(&mut Line)) -> String {
+        let mut line = Line {
+            length: 0,
+            text: [0; 512],
+        };
+        append(&mut line);
+        String::from_utf8_lossy(&line.text[..line.length]).into_owned()
+    }
+
+    #[test]
+    fn addresses_read_as_the_standard_library_writes_them() {
+        for octets in [
+            [0, 0, 0, 0],
+            [10, 244, 0, 7],
+            [255, 100, 99, 9],
+            [1, 20, 30, 109],
+        ] {
+            let expected = core::net::Ipv4Addr::from(octets).to_string();
+            assert_eq!(text(|line| line.append_v4(&octets)), expected);
+        }
+        for address in [
+            "::",
+            "::1",
+            "fd00::7",
+            "1::",
+            "1:0:0:2::3",
+            "2001:db8:0:1:1:1:1:1",
+            "1:2:3:4:5:6:7:8",
+            "0:1::f00",
+        ] {
+            let address: core::net::Ipv6Addr = address.parse().unwrap();
+            let expected = address.to_string();
+            assert_eq!(text(|line| line.append_v6(&address.octets())), expected);
+        }
     }
 }
