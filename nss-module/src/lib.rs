@@ -20,13 +20,12 @@
     clippy::panic
 )]
 
-mod buffer;
 mod reply;
 mod status;
 
-use buffer::Buffer;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr::null_mut;
+use nss_k8s_stub::sys::Buffer;
 use nss_k8s_stub::{Address, Families, Family};
 use reply::Tuple;
 use status::{Status, Verdict};

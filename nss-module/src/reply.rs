@@ -4,12 +4,12 @@
 //! A buffer too small for everything is refused before its result is used, and the same call with
 //! a larger one starts anew.
 
-use crate::buffer::Buffer;
 use crate::families;
 use crate::status::Verdict;
 use core::ffi::{c_char, c_int};
 use core::ptr::null_mut;
-use nss_k8s_stub::{Address, Door, Families, Family, Name, Outcome, Query, resolve, reverse, sys};
+use nss_k8s_stub::sys::{self, Buffer, host_entry};
+use nss_k8s_stub::{Address, Door, Families, Family, Name, Outcome, Query, resolve, reverse};
 
 /// `struct gaih_addrtuple` (nss/nss.h).
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,6 @@ pub struct Tuple {
 }
 
 const _: () = assert!(size_of::<Tuple>() == 40);
-const _: () = assert!(size_of::<libc::hostent>() == 32);
 
 /// So many addresses are gathered on the stack (17 bytes each): threads may have 64 KiB of it.
 const NEAR_ADDRESSES: usize = 32;
@@ -79,7 +78,9 @@ pub(crate) fn host(
         name,
         families(family),
         buffer,
-        |found, canonical, buffer| hostent(buffer, core::slice::from_ref(canonical), found, family),
+        |found, canonical, buffer| {
+            host_entry(buffer, canonical.as_bytes(), [].into_iter(), family, found)
+        },
     )
 }
 
@@ -141,52 +142,4 @@ fn addresses<T>(
         sys::debug(call, name, outcome);
     }
     verdict
-}
-
-/// A `hostent`: texts, then the pointer arrays, then the addresses.
-fn hostent(
-    mut buffer: Buffer,
-    names: &[Name],
-    addresses: &[Address],
-    family: Family,
-) -> Option<libc::hostent> {
-    let (first, aliases) = names.split_first()?;
-    let h_name = buffer.text(first.as_bytes())?;
-    let h_aliases = buffer.take::<*mut c_char>(aliases.len().checked_add(1)?)?;
-    for (index, alias) in aliases.iter().enumerate() {
-        let text = buffer.text(alias.as_bytes())?;
-        // SAFETY: one pointer per alias and one more were taken.
-        unsafe { h_aliases.add(index).write(text) };
-    }
-    let h_addr_list = buffer.take::<*mut c_char>(addresses.len().checked_add(1)?)?;
-    let (h_addrtype, h_length, length) = match family {
-        Family::V4 => (libc::AF_INET, 4, 4),
-        Family::V6 => (libc::AF_INET6, 16, 16),
-    };
-    for (index, address) in addresses.iter().enumerate() {
-        // Words, so that the octets are aligned as programs expect of an in_addr.
-        let place = match family {
-            Family::V4 => buffer.take::<u32>(1)?,
-            Family::V6 => buffer.take::<[u32; 4]>(1)?.cast(),
-        };
-        let octets = address.as_octets().iter().take(length);
-        for (offset, octet) in octets.enumerate() {
-            // SAFETY: the place has `length` octets.
-            unsafe { place.cast::<u8>().add(offset).write(*octet) };
-        }
-        // SAFETY: one pointer per address and one more were taken.
-        unsafe { h_addr_list.add(index).write(place.cast()) };
-    }
-    // SAFETY: one pointer more than entries was taken in both arrays.
-    unsafe {
-        h_aliases.add(aliases.len()).write(null_mut());
-        h_addr_list.add(addresses.len()).write(null_mut());
-    }
-    Some(libc::hostent {
-        h_name,
-        h_aliases,
-        h_addrtype,
-        h_length,
-        h_addr_list,
-    })
 }

@@ -15,9 +15,10 @@ mod host;
 mod memory;
 mod next;
 mod object;
+mod reply;
 mod socket;
 
-pub use debug::{debug, debug_reverse};
+pub use debug::{debug, debug_pass, debug_reverse};
 pub use file::{FileVersion, RawOs, file_version, read_file};
 pub use host::{
     allocate, allocate_zeroed, environment, errno, now, release, resolver_error, secure, set_errno,
@@ -25,7 +26,8 @@ pub use host::{
 };
 pub use memory::{map_anonymous, unmap_anonymous};
 pub use next::{Libc, NextFunction, host_libc};
-pub use socket::{configured_families, is_reachable};
+pub use reply::{Buffer, host_entry};
+pub use socket::{Route, configured_families, route_to};
 
 use core::ffi::CStr;
 

@@ -26,6 +26,7 @@ mod number {
     pub(super) const CONNECT: Number = Number(42);
     pub(super) const SENDTO: Number = Number(44);
     pub(super) const RECVFROM: Number = Number(45);
+    pub(super) const GETSOCKNAME: Number = Number(51);
     pub(super) const UNAME: Number = Number(63);
     pub(super) const GETEUID: Number = Number(107);
     pub(super) const FSTATFS: Number = Number(138);
@@ -50,6 +51,7 @@ mod number {
     pub(super) const GETEUID: Number = Number(175);
     pub(super) const SOCKET: Number = Number(198);
     pub(super) const CONNECT: Number = Number(203);
+    pub(super) const GETSOCKNAME: Number = Number(204);
     pub(super) const SENDTO: Number = Number(206);
     pub(super) const RECVFROM: Number = Number(207);
     pub(super) const MUNMAP: Number = Number(215);
@@ -317,6 +319,20 @@ pub(super) fn connect(descriptor: &Descriptor, address: &[u8]) -> Result<(), i32
     ];
     // SAFETY: the kernel reads a slice that outlives the call.
     unsafe { system_call(number::CONNECT, arguments) }.map(|_| ())
+}
+
+/// `getsockname`: the length that the kernel's address has.
+pub(super) fn own_address(descriptor: &Descriptor, room: &mut [u8; 28]) -> Result<usize, i32> {
+    let mut length: u32 = 28;
+    let (address, size) = ((&raw mut *room).addr(), (&raw mut length).addr());
+    // SAFETY: the kernel writes at most 28 bytes, and the length.
+    unsafe {
+        system_call(
+            number::GETSOCKNAME,
+            [from_int(descriptor.0), address, size, 0, 0, 0],
+        )
+    }?;
+    usize::try_from(length).map_err(|_| libc::EINVAL)
 }
 
 /// `send` with MSG_NOSIGNAL and MSG_DONTWAIT.

@@ -15,22 +15,22 @@ pub fn debug(call: &str, name: &[u8], outcome: Outcome) {
     #[cfg(plant_panic)]
     assert!(name.len() != 4242, "planted");
     if is_on() {
-        write_line(call, outcome, |line| {
-            for byte in name {
-                line.push(if byte.is_ascii_graphic() && *byte != b'"' {
-                    *byte
-                } else {
-                    b'?'
-                });
-            }
-        });
+        write_line(call, words(outcome), |line| line.append_name(name));
+    }
+}
+
+/// Reports a forward lookup that was passed on for a reason that the stub did not see: what the
+/// program asked for besides the name.
+pub fn debug_pass(call: &str, name: &[u8], reason: &str) {
+    if is_on() {
+        write_line(call, ("pass(", reason, ")"), |line| line.append_name(name));
     }
 }
 
 /// Reports a reverse lookup through the entry point `call`.
 pub fn debug_reverse(call: &str, address: &Address, outcome: Outcome) {
     if is_on() {
-        write_line(call, outcome, |line| match address.family {
+        write_line(call, words(outcome), |line| match address.family {
             Family::V4 => line.append_v4(address.as_octets()),
             Family::V6 => line.append_v6(&address.octets),
         });
@@ -53,27 +53,31 @@ fn is_on() -> bool {
     }
 }
 
-#[cold]
-#[inline(never)]
-fn write_line(call: &str, outcome: Outcome, subject: impl FnOnce(&mut Line)) {
-    let mut line = Line {
-        length: 0,
-        text: [0; 512],
-    };
-    line.append("nss-k8s: ");
-    line.append(call);
-    line.append(" \"");
-    subject(&mut line);
-    line.append("\" -> ");
-    let (before, reason, after) = match outcome {
+/// The end of the line: in three parts, to be joined.
+fn words(outcome: Outcome) -> (&'static str, &'static str, &'static str) {
+    match outcome {
         Outcome::Answer { .. } => ("zone", "", ""),
         Outcome::NoData => ("nodata", "", ""),
         Outcome::NxDomain => ("nxdomain", "", ""),
         Outcome::Chase => ("pass(", "chase", ")"),
         Outcome::Room(_) => ("pass(", "room", ")"),
         Outcome::Pass(reason) => ("pass(", reason.as_str(), ")"),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn write_line(call: &str, words: (&str, &str, &str), subject: impl FnOnce(&mut Line)) {
+    let mut line = Line {
+        length: 0,
+        text: [0; 512],
     };
-    for part in [before, reason, after, "\n"] {
+    for part in ["nss-k8s: ", call, " \""] {
+        line.append(part);
+    }
+    subject(&mut line);
+    let (before, reason, after) = words;
+    for part in ["\" -> ", before, reason, after, "\n"] {
         line.append(part);
     }
     // One write, so that the lines of threads do not mix.
@@ -93,6 +97,18 @@ impl Line {
         }
     }
 
+    /// A name as the program passed it: what is no printable ASCII, or a quote, shows as `?`. Only
+    /// as much as leaves room for the rest of the line.
+    fn append_name(&mut self, name: &[u8]) {
+        for byte in name.iter().take(400) {
+            self.push(if byte.is_ascii_graphic() && *byte != b'"' {
+                *byte
+            } else {
+                b'?'
+            });
+        }
+    }
+
     fn push(&mut self, byte: u8) {
         if let Some(place) = self.text.get_mut(self.length) {
             *place = byte;
@@ -106,9 +122,14 @@ impl Line {
             if index > 0 {
                 self.push(b'.');
             }
-            for (unit, shown) in [(100, *octet >= 100), (10, *octet >= 10), (1, true)] {
+            let digits = [
+                (octet / 100, *octet >= 100),
+                (octet / 10 % 10, *octet >= 10),
+                (octet % 10, true),
+            ];
+            for (digit, shown) in digits {
                 if shown {
-                    self.push(b'0' | (octet / unit % 10));
+                    self.push(b'0' | digit);
                 }
             }
         }

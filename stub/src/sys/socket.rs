@@ -1,17 +1,207 @@
-//! What the kernel says of this process's network, asked as libc asks it.
+//! What the kernel says of this process's network, asked as libc asks it. No packet leaves.
 
-use super::call;
-use nss_k8s_zone::{Address, Families};
+use super::call::{self, Descriptor};
+use nss_k8s_zone::{Address, Families, Family};
+
+/// How a destination would be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// From this address of ours.
+    Source(Address),
+    /// Not at all: no route, or no such family.
+    Unreachable,
+    /// The kernel could not be asked (no descriptor left, a sandbox).
+    Unknown,
+}
 
 /// Which families have an address other than 127.0.0.1 and ::1 on some interface: what glibc's
 /// AI_ADDRCONFIG counts (sysdeps/unix/sysv/linux/check_pf.c). `None` when the kernel does not say.
 pub fn configured_families() -> Option<Families> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    let netlink = call::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE).ok()?;
+    // struct nlmsghdr (length, type, flags, sequence, port) and a struct rtgenmsg of any family.
+    let mut request = [0_u8; 20];
+    let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_DUMP).ok()?;
+    let fields = [
+        &20_u32.to_ne_bytes()[..],
+        &libc::RTM_GETADDR.to_ne_bytes(),
+        &flags.to_ne_bytes(),
+        &1_u32.to_ne_bytes(),
+    ];
+    for (place, byte) in request.iter_mut().zip(fields.into_iter().flatten()) {
+        *place = *byte;
+    }
+    call::send(&netlink, &request).ok()?;
+    let mut seen = Families {
+        v4: false,
+        v6: false,
+    };
+    // The kernel's messages of a dump are at most 8 KiB (NLMSG_GOODSIZE); a thousand of them are
+    // more addresses than a host can have.
+    let mut room = [0_u8; 8192];
+    for _ in 0..1000 {
+        let length = call::receive(&netlink, &mut room).ok()?;
+        match collect(room.get(..length)?, &mut seen)? {
+            Dump::Goes => {}
+            Dump::Done => return Some(seen),
+        }
+    }
     None
 }
 
-/// Whether the kernel has a route to `address`: the test that both libcs make before they order
-/// addresses, a connected UDP socket (no packet is sent). `None` when it cannot be asked.
-pub fn is_reachable(address: &Address) -> Option<bool> {
-    let _ = (address, call::socket(libc::AF_INET, libc::SOCK_DGRAM, 0));
-    None
+/// Asks with a connected UDP socket, as both libcs do before they order addresses.
+pub fn route_to(destination: &Address) -> Route {
+    let (domain, port) = match destination.family {
+        Family::V4 => (libc::AF_INET, 65535_u16),
+        Family::V6 => (libc::AF_INET6, 65535_u16),
+    };
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    let socket = match call::socket(domain, kind, libc::IPPROTO_UDP) {
+        Ok(socket) => socket,
+        Err(libc::EAFNOSUPPORT) => return Route::Unreachable,
+        Err(_) => return Route::Unknown,
+    };
+    // struct sockaddr_in (8 octets before the padding) and sockaddr_in6 (28).
+    let mut name = [0_u8; 28];
+    let family = u16::try_from(domain).unwrap_or(0).to_ne_bytes();
+    let flow: &[u8] = if destination.family == Family::V6 {
+        &[0; 4]
+    } else {
+        &[]
+    };
+    let port = port.to_be_bytes();
+    let fields = [&family[..], &port, flow, destination.as_octets()];
+    for (place, byte) in name.iter_mut().zip(fields.into_iter().flatten()) {
+        *place = *byte;
+    }
+    let length = if destination.family == Family::V6 {
+        28
+    } else {
+        16
+    };
+    let connected = call::connect(&socket, name.get(..length).unwrap_or(&[]));
+    match connected {
+        Ok(()) => source(&socket, destination.family).map_or(Route::Unknown, Route::Source),
+        Err(libc::EPERM | libc::EACCES | libc::ENOMEM | libc::ENOBUFS | libc::EINTR) => {
+            Route::Unknown
+        }
+        Err(_) => Route::Unreachable,
+    }
+}
+
+/// The address that the kernel gave a connected socket.
+fn source(socket: &Descriptor, family: Family) -> Option<Address> {
+    let mut room = [0_u8; 28];
+    let length = call::own_address(socket, &mut room).ok()?;
+    let name = room.get(..length)?;
+    Some(match family {
+        Family::V4 => Address::v4(*name.get(4..)?.first_chunk()?),
+        Family::V6 => Address::v6(*name.get(8..)?.first_chunk()?),
+    })
+}
+
+/// Whether more messages of a dump follow.
+enum Dump {
+    Goes,
+    Done,
+}
+
+/// Reads netlink messages; `None` when they are not what was asked for.
+fn collect(mut messages: &[u8], seen: &mut Families) -> Option<Dump> {
+    while !messages.is_empty() {
+        let length = usize::try_from(word(messages, 0)?).ok()?;
+        let message = messages.get(..length)?;
+        let kind = half(message, 4)?;
+        if i32::from(kind) == libc::NLMSG_DONE {
+            return Some(Dump::Done);
+        }
+        if kind != libc::RTM_NEWADDR {
+            return None;
+        }
+        note_address(message.get(16..)?, seen);
+        messages = messages.get(aligned(length)?..).unwrap_or(&[]);
+    }
+    Some(Dump::Goes)
+}
+
+/// One `struct ifaddrmsg` and its attributes: IFA_LOCAL counts where there is one, else
+/// IFA_ADDRESS (on a point-to-point link that is the other end).
+fn note_address(message: &[u8], seen: &mut Families) {
+    let Some(family) = message.first().copied() else {
+        return;
+    };
+    let mut attributes = message.get(8..).unwrap_or(&[]);
+    let mut address: Option<&[u8]> = None;
+    while let Some(length) = half(attributes, 0).map(usize::from) {
+        let (Some(kind), Some(value)) = (half(attributes, 2), attributes.get(4..length)) else {
+            break;
+        };
+        match kind {
+            libc::IFA_LOCAL => address = Some(value),
+            libc::IFA_ADDRESS if address.is_none() => address = Some(value),
+            _ => {}
+        }
+        let Some(next) = aligned(length) else { break };
+        attributes = attributes.get(next..).unwrap_or(&[]);
+    }
+    let Some(address) = address else { return };
+    match i32::from(family) {
+        libc::AF_INET if address != [127, 0, 0, 1] => seen.v4 = true,
+        libc::AF_INET6 if address != [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1] => {
+            seen.v6 = true;
+        }
+        _ => {}
+    }
+}
+
+/// NLMSG_ALIGN and RTA_ALIGN: the next multiple of four.
+fn aligned(length: usize) -> Option<usize> {
+    Some(length.checked_add(3)? & !3)
+}
+
+fn word(bytes: &[u8], start: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(*bytes.get(start..)?.first_chunk()?))
+}
+
+fn half(bytes: &[u8], start: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(*bytes.get(start..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_reached_from_itself() {
+        let loopback = Address::v4([127, 0, 0, 1]);
+        assert_eq!(route_to(&loopback), Route::Source(loopback));
+    }
+
+    /// The kernel's own list, in text form, is the reference.
+    #[test]
+    fn ipv6_addresses_count_as_the_kernel_lists_them() {
+        let text = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+        let expected = text
+            .lines()
+            .any(|line| !line.starts_with("00000000000000000000000000000001"));
+        assert_eq!(configured_families().map(|seen| seen.v6), Some(expected));
+    }
+
+    #[test]
+    fn garbage_is_refused() {
+        let mut seen = Families {
+            v4: false,
+            v6: false,
+        };
+        for garbage in [&[0; 16][..], &[255; 16], &[16, 0, 0, 0, 9, 9, 0, 0]] {
+            assert!(collect(garbage, &mut seen).is_none());
+        }
+        assert_eq!(
+            seen,
+            Families {
+                v4: false,
+                v6: false
+            }
+        );
+    }
 }
