@@ -97,12 +97,10 @@ pub(crate) fn name(call: &str, address: &Address, mut buffer: Buffer) -> Verdict
         outcome = reverse(address, Door::Nss, names);
     }
     let verdict = Verdict::of(outcome, |count| {
-        hostent(
-            buffer,
-            names.get(..count)?,
-            core::slice::from_ref(address),
-            address.family,
-        )
+        let (first, aliases) = names.get(..count)?.split_first()?;
+        let aliases = aliases.iter().map(Name::as_bytes);
+        let addresses = core::slice::from_ref(address);
+        host_entry(buffer, first.as_bytes(), aliases, address.family, addresses)
     });
     if verdict.is_final() {
         sys::debug_reverse(call, address, outcome);
