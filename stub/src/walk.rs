@@ -236,7 +236,12 @@ impl<Z: ZoneView, T: FnMut(Step<'_>)> Walk<'_, Z, T> {
             searched = true;
             let entry = entry.strip_prefix(b".").unwrap_or(entry);
             root_on_list |= entry.is_empty();
-            last = self.ask(entry.strip_suffix(b".").unwrap_or(entry))?;
+            last = match entry.strip_suffix(b".") {
+                // "..": no name has two dots at its end.
+                Some([]) => self.malformed()?,
+                Some(entry) => self.ask(entry)?,
+                None => self.ask(entry)?,
+            };
             got_no_data |= last == Negative::NoData;
         }
         let may_ask_as_it_is = dots > 0 || !searched || !self.resolv_conf.no_tld_query;
