@@ -1,0 +1,58 @@
+//! What the agent asked of the API server, as the API server itself wrote it down.
+
+use crate::control_plane::ControlPlane;
+use anyhow::Result;
+use serde_json::Value;
+use std::fs;
+
+/// One request of the agent.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// `list`, `watch`, `get`, ...
+    pub(crate) verb: String,
+    /// Path and query.
+    pub(crate) uri: String,
+    /// Group, a slash, resource; a path of no resource stands as it is.
+    pub(crate) resource: String,
+    /// HTTP status; 0 while it is not known.
+    pub(crate) status: u64,
+    /// The start of a response that goes on (a watch).
+    pub(crate) started: bool,
+}
+
+impl Request {
+    /// A list by streaming: a watch that begins with everything that there is.
+    pub(crate) fn is_streaming_list(&self) -> bool {
+        self.verb == "watch" && self.uri.contains("sendInitialEvents=true")
+    }
+}
+
+/// Everything up to now, in order.
+pub(crate) fn requests(plane: &ControlPlane) -> Result<Vec<Request>> {
+    let text = fs::read_to_string(plane.audit_log()).unwrap_or_default();
+    // The last line may be half written.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole
+        .lines()
+        .map(|line| Ok(read(&serde_json::from_str(line)?)))
+        .collect()
+}
+
+fn read(event: &Value) -> Request {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let object = &event["objectRef"];
+    let resource = match object["resource"].as_str() {
+        Some(resource) => format!(
+            "{}/{resource}",
+            object["apiGroup"].as_str().unwrap_or_default()
+        ),
+        None => text(&event["requestURI"]),
+    };
+    Request {
+        verb: text(&event["verb"]),
+        uri: text(&event["requestURI"]),
+        resource,
+        status: event["responseStatus"]["code"].as_u64().unwrap_or_default(),
+        started: event["stage"] == "ResponseStarted",
+    }
+}

@@ -1,0 +1,369 @@
+//! A real control plane on this namespace's loopback: etcd, kube-apiserver, kube-controller-manager.
+
+use crate::api::Api;
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use std::{
+    env,
+    ffi::OsStr,
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long anything that this file waits for may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The user that the agent's certificate names.
+const AGENT_USER: &str = "nss-k8s-agent";
+
+/// The control plane that all tests of one run share; whoever holds it has it alone.
+///
+/// It is never taken down: it lives in a process namespace that ends with the test process.
+pub(crate) fn shared() -> MutexGuard<'static, ControlPlane> {
+    static SHARED: OnceLock<Result<Mutex<ControlPlane>, String>> = OnceLock::new();
+    let started = SHARED.get_or_init(|| {
+        ControlPlane::start()
+            .map(Mutex::new)
+            .map_err(|error| format!("{error:#}"))
+    });
+    match started {
+        Ok(plane) => plane.lock().unwrap_or_else(PoisonError::into_inner),
+        Err(error) => panic!("the control plane did not start: {error}"),
+    }
+}
+
+/// The three running programs, and clients of the API server.
+pub(crate) struct ControlPlane {
+    /// A client that may do everything.
+    pub(crate) administrator: Api,
+    /// A client with the agent's rights.
+    pub(crate) agent: Api,
+    state: PathBuf,
+    programs: PathBuf,
+    server: Process,
+    _etcd: Process,
+    _controllers: Process,
+}
+
+impl ControlPlane {
+    /// Starts everything and waits until the controllers make endpoint slices.
+    fn start() -> Result<Self> {
+        let began = Instant::now();
+        let state = setting("NSS_K8S_CLUSTER_STATE")?;
+        let programs = setting("NSS_K8S_CLUSTER_PROGRAMS")?;
+        let etcd = start_etcd(&state)?;
+        let administrator = Api::connect(&state.join("pki/administrator.kubeconfig"))?;
+        let agent = Api::connect(&state.join("pki/agent.kubeconfig"))?;
+        let server = start_server(&state, &programs)?;
+        wait_until_ready(&administrator)?;
+        let ready = began.elapsed();
+        let controllers = start_controllers(&state, &programs)?;
+        let plane = Self {
+            administrator,
+            agent,
+            state,
+            programs,
+            server,
+            _etcd: etcd,
+            _controllers: controllers,
+        };
+        plane.furnish()?;
+        println!(
+            "control plane: API server ready after {ready:.1?}, controllers after {:.1?}",
+            began.elapsed()
+        );
+        Ok(plane)
+    }
+
+    /// The kubeconfig of the agent.
+    pub(crate) fn agent_kubeconfig(&self) -> PathBuf {
+        self.state.join("pki/agent.kubeconfig")
+    }
+
+    /// The API server's record of what the agent asked, one JSON object a line.
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.state.join("logs/audit.json")
+    }
+
+    /// Where a program of this run logs to.
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        self.state.join(format!("logs/{name}.log"))
+    }
+
+    /// Kills the API server, as a crash would.
+    pub(crate) fn crash_server(&mut self) -> Result<()> {
+        self.server.kill()
+    }
+
+    /// Starts the API server again and waits until it serves.
+    pub(crate) fn restart_server(&mut self) -> Result<()> {
+        self.server = start_server(&self.state, &self.programs)?;
+        wait_until_ready(&self.administrator)
+    }
+
+    /// Makes etcd forget every revision but the newest; returns that one.
+    pub(crate) fn compact(&self) -> Result<String> {
+        let range = etcd_call("range", r#"{"key":"AA==","limit":1}"#)?;
+        let revision = range["header"]["revision"]
+            .as_str()
+            .context("no revision")?
+            .to_owned();
+        let order = format!(r#"{{"revision":"{revision}","physical":true}}"#);
+        let done = etcd_call("compaction", &order)?;
+        if done["error"].is_string() {
+            bail!("compaction: {done}");
+        }
+        Ok(revision)
+    }
+
+    /// What every cluster has: the agent's rights, a node, the cluster DNS Service.
+    fn furnish(&self) -> Result<()> {
+        let api = &self.administrator;
+        api.create(
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+            &json!({
+                "metadata": {"name": AGENT_USER},
+                "rules": [
+                    {"apiGroups": [""], "resources": ["services", "namespaces"], "verbs": ["list", "watch"]},
+                    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+                ],
+            }),
+        )?;
+        api.create(
+            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+            &json!({
+                "metadata": {"name": AGENT_USER},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": AGENT_USER},
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": AGENT_USER}],
+            }),
+        )?;
+        api.create("/api/v1/nodes", &json!({"metadata": {"name": "node-1"}}))?;
+        // The finalizer of a namespace and the account in it are the controllers' first deeds.
+        until("the controllers to work", || {
+            Ok(api
+                .get("/api/v1/namespaces/kube-system/serviceaccounts/default")
+                .ok())
+        })?;
+        api.create(
+            "/api/v1/namespaces/kube-system/services",
+            &json!({
+                "metadata": {"name": "kube-dns", "labels": {"k8s-app": "kube-dns"}},
+                "spec": {
+                    "clusterIP": nss_k8s_tests::pod::CLUSTER_DNS,
+                    "selector": {"k8s-app": "kube-dns"},
+                    "ports": [
+                        {"name": "dns", "port": 53, "protocol": "UDP"},
+                        {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
+                    ],
+                },
+            }),
+        )?;
+        Ok(())
+    }
+}
+
+/// A child process with its output in a file; killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`; what it says is appended to `log`.
+    pub(crate) fn start(command: &mut Command, log: PathBuf) -> Result<Self> {
+        let output = File::options().create(true).append(true).open(&log)?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("{}", Path::new(command.get_program()).display()))?;
+        Ok(Self { child, log })
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: libc::c_int) -> Result<()> {
+        let id = libc::pid_t::try_from(self.child.id())?;
+        // SAFETY: a child that was not waited for yet: the id is its own.
+        if unsafe { libc::kill(id, signal) } != 0 {
+            return Err(std::io::Error::last_os_error()).context("kill");
+        }
+        Ok(())
+    }
+
+    /// Kills it and waits for its end.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> Result<ExitStatus> {
+        let log = self.log.clone();
+        until(
+            &format!("the process that writes {} to end", log.display()),
+            || Ok(self.child.try_wait()?),
+        )
+    }
+
+    /// The status it ended with, if it did.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// The last lines that it wrote.
+    pub(crate) fn last_words(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks `look` until it has something, for at most a minute; errors of `look` end the waiting.
+pub(crate) fn until<T>(what: &str, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    until_within(PATIENCE, what, look)
+}
+
+/// The same with a time of the caller's.
+pub(crate) fn until_within<T>(
+    patience: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if Instant::now() > deadline {
+            bail!("waited {patience:?} for {what}");
+        }
+        // Between two looks; what ends the waiting is what is seen.
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn start_etcd(state: &Path) -> Result<Process> {
+    let data = state.join("etcd");
+    let mut command = Command::new(setting("NSS_K8S_CLUSTER_ETCD")?);
+    command.args(["--name=test", "--logger=zap", "--log-level=warn"]);
+    command.args([
+        "--listen-client-urls=http://127.0.0.1:2379",
+        "--advertise-client-urls=http://127.0.0.1:2379",
+        "--listen-peer-urls=http://127.0.0.1:2380",
+        "--initial-advertise-peer-urls=http://127.0.0.1:2380",
+        "--initial-cluster=test=http://127.0.0.1:2380",
+    ]);
+    command.args([OsStr::new("--data-dir"), data.as_os_str()]);
+    Process::start(&mut command, state.join("logs/etcd.log"))
+}
+
+fn start_server(state: &Path, programs: &Path) -> Result<Process> {
+    let mut command = Command::new(programs.join("kube-apiserver"));
+    command.args([
+        "--etcd-servers=http://127.0.0.1:2379",
+        "--bind-address=127.0.0.1",
+        "--advertise-address=10.244.0.1",
+        "--secure-port=6443",
+        "--service-cluster-ip-range=10.96.0.0/16,fd00:10:96::/112",
+        "--authorization-mode=Node,RBAC",
+        "--anonymous-auth=false",
+        "--profiling=false",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        "--allow-privileged=true",
+    ]);
+    let mut file = |flag: &str, path: PathBuf| {
+        command.arg(format!("--{flag}={}", path.display()));
+    };
+    file("tls-cert-file", state.join("pki/server.crt"));
+    file("tls-private-key-file", state.join("pki/server.key"));
+    file("client-ca-file", state.join("pki/authority.crt"));
+    file(
+        "service-account-key-file",
+        state.join("pki/service-accounts.pub"),
+    );
+    file(
+        "service-account-signing-key-file",
+        state.join("pki/service-accounts.key"),
+    );
+    file("audit-log-path", state.join("logs/audit.json"));
+    file(
+        "audit-policy-file",
+        nss_k8s_tests::artifacts::fixture("cluster/audit.yaml"),
+    );
+    file("cert-dir", state.join("pki"));
+    Process::start(&mut command, state.join("logs/kube-apiserver.log"))
+}
+
+fn start_controllers(state: &Path, programs: &Path) -> Result<Process> {
+    let mut command = Command::new(programs.join("kube-controller-manager"));
+    command.args([
+        "--leader-elect=false",
+        "--use-service-account-credentials=true",
+        "--kube-api-qps=500",
+        "--kube-api-burst=1000",
+        "--concurrent-service-endpoint-syncs=10",
+        "--bind-address=127.0.0.1",
+        "--profiling=false",
+        // The nodes are objects without a kubelet: nobody may declare them lost.
+        "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller",
+    ]);
+    let mut file = |flag: &str, path: &str| {
+        command.arg(format!("--{flag}={}", state.join(path).display()));
+    };
+    file("kubeconfig", "pki/controllers.kubeconfig");
+    file("authentication-kubeconfig", "pki/controllers.kubeconfig");
+    file("authorization-kubeconfig", "pki/controllers.kubeconfig");
+    file(
+        "service-account-private-key-file",
+        "pki/service-accounts.key",
+    );
+    file("root-ca-file", "pki/authority.crt");
+    file("cert-dir", "pki");
+    Process::start(&mut command, state.join("logs/kube-controller-manager.log"))
+}
+
+fn wait_until_ready(api: &Api) -> Result<()> {
+    until("the API server to be ready", || {
+        Ok(api.ready().then_some(()))
+    })
+}
+
+/// One call of etcd's JSON gateway.
+fn etcd_call(method: &str, body: &str) -> Result<serde_json::Value> {
+    let output = Command::new("curl")
+        .args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "10",
+            "--data",
+            body,
+        ])
+        .arg(format!("http://127.0.0.1:2379/v3/kv/{method}"))
+        .output()
+        .context("curl")?;
+    if !output.status.success() {
+        bail!("etcd {method}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// A path that run.sh gives.
+fn setting(name: &str) -> Result<PathBuf> {
+    env::var_os(name)
+        .map(PathBuf::from)
+        .with_context(|| format!("{name} is not set: these tests are run by tests/cluster/run.sh"))
+}

@@ -1,0 +1,29 @@
+//! The agent and both libraries against a real API server.
+//!
+//! Run by `tests/cluster/run.sh` (`make test-cluster`), which builds the control plane and gives
+//! each run namespaces of its own; the feature `cluster` keeps these tests out of `make test`.
+//!
+//! ```text
+//!   etcd ◄─ kube-apiserver ◄─ kube-controller-manager      this network namespace's loopback
+//!                 │ list, watch: the agent's own rights
+//!              agent ─► /dev/shm/.../view/default/zone.v1
+//!                                   │ read-only bind mount
+//!   pod: own network, no DNS server └─► glibc by NSS, glibc and musl by the shim
+//! ```
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "an ordinary std program; the ban is for the in-process crates"
+)]
+
+mod agent;
+mod api;
+mod audit;
+mod control_plane;
+mod doors;
+mod objects;
+
+mod access;
+mod faults;
+mod latency;
+mod names;
