@@ -30,9 +30,20 @@ mod dashed;
 mod hash;
 mod layout;
 mod mapping;
+#[cfg(all(loom, test))]
+mod model;
 mod name;
 mod os;
 mod place;
+#[cfg(feature = "proofs")]
+#[doc(hidden)]
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "only tests run it"
+)]
+pub mod proofs;
 mod reader;
 mod record;
 mod settings;

@@ -9,14 +9,11 @@ pub use services::Srv;
 use crate::{
     Address, Ask, Families, Family, Found, Name, Unavailable,
     hash::{Hash, Seed},
-    layout::{
-        AT_CONFIG, AT_ROOT, EMPTY, LINE_WORDS, MAX_PROBE_LINES, REGION_INCOMPLETE, Root, config,
-        kind,
-    },
+    layout::{EMPTY, LINE_WORDS, MAX_PROBE_LINES, REGION_INCOMPLETE, Root, config, kind},
     place::{Place, place},
     record::Head,
     settings::Settings,
-    sync::{Ordering, fence},
+    sync::{Ordering, Step, fence, leaves_out},
     words::Words,
 };
 use core::cell::Cell;
@@ -45,10 +42,15 @@ pub struct Snapshot<'z> {
 }
 
 impl<'z> Snapshot<'z> {
-    /// Takes the root and the configuration; `None` when they are past the end or malformed.
+    /// Takes the index behind the root word; `None` when it is past the end or has no line.
     #[inline]
-    pub(crate) fn take(words: Words<'z>, settings: Settings, stale: bool) -> Option<Self> {
-        let root = Root::unpack(words.load(AT_ROOT)?);
+    pub(crate) fn take(
+        words: Words<'z>,
+        root: u64,
+        settings: Settings,
+        stale: bool,
+    ) -> Option<Self> {
+        let root = Root::unpack(root);
         let [first, low, high] = words.range(root.word(), 3)? else {
             return None;
         };
@@ -67,12 +69,6 @@ impl<'z> Snapshot<'z> {
             budget: Cell::new(BUDGET),
             failed: Cell::new(false),
         })
-    }
-
-    /// The configuration behind the hot line; `None` when it is past the end or none.
-    #[inline]
-    pub(crate) fn settings(words: Words<'_>) -> Option<Settings> {
-        Settings::load(words, words.load(AT_CONFIG)?)
     }
 
     /// Whether a question met bytes that it could not read.
@@ -204,7 +200,9 @@ impl<'z> Snapshot<'z> {
                 let slot = slot.load(Ordering::Relaxed);
                 is_last |= slot == EMPTY;
                 if (slot >> 32) as u32 == hash.tag() && slot as u32 > 1 {
-                    fence(Ordering::Acquire);
+                    if !leaves_out(Step::SlotFence) {
+                        fence(Ordering::Acquire);
+                    }
                     let head = Head::load(self.words, slot as u32)?;
                     if head.is_of(self.words, key)? {
                         return Some(Lookup::Present(head));

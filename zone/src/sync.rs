@@ -4,3 +4,62 @@
 pub(crate) use core::sync::atomic::{AtomicU64, Ordering, fence};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// A step of the protocol between writer and readers that a proof can leave out, to show that it is
+/// needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(loom),
+    allow(dead_code, reason = "the models' writer has the other steps")
+)]
+pub(crate) enum Step {
+    /// Reader: no load after the epoch's is older than the epoch.
+    FirstFence,
+    /// Reader: what root and configuration lead to is loaded after them.
+    RootFence,
+    /// Reader: what a slot leads to is loaded after it.
+    SlotFence,
+    /// Reader: the last look at the epoch comes after all other loads.
+    LastFence,
+    /// Reader: the epoch moved by one at most.
+    EpochCheck,
+    /// Reader: the zone is still in force, and not overlaid with zeros.
+    Recheck,
+    /// Writer: the store that publishes releases what it leads to.
+    Commit,
+    /// Writer: two epochs between retiring and reuse.
+    ReuseDistance,
+    /// Writer: no store to reused space comes before the epoch's.
+    EpochFence,
+}
+
+/// Whether `step` is left out: never in a build that serves.
+#[cfg(not(loom))]
+#[inline(always)]
+pub(crate) const fn leaves_out(step: Step) -> bool {
+    cfg!(nss_k8s_weaken = "epoch") && matches!(step, Step::EpochCheck)
+}
+
+#[cfg(loom)]
+pub(crate) use weak::{leave_out, leaves_out};
+
+/// The choice of the running model; loom runs a model's threads on the thread of its test.
+#[cfg(loom)]
+mod weak {
+    use super::Step;
+    use std::cell::Cell;
+
+    std::thread_local! {
+        static LEFT_OUT: Cell<Option<Step>> = const { Cell::new(None) };
+    }
+
+    /// Leaves one step out from now on, or none.
+    pub(crate) fn leave_out(step: Option<Step>) {
+        LEFT_OUT.set(step);
+    }
+
+    /// Whether `step` is left out.
+    pub(crate) fn leaves_out(step: Step) -> bool {
+        LEFT_OUT.get() == Some(step)
+    }
+}

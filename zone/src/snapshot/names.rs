@@ -5,7 +5,7 @@ use crate::{
     Address, Ask, Found, Name, dashed,
     layout::{EMPTY, HINT_BIAS, LINE_WORDS, MANY, MAX_PROBE_LINES, config, kind},
     record::{Chunk, Head},
-    sync::{Ordering, fence},
+    sync::{Ordering, Step, fence, leaves_out},
 };
 
 impl Snapshot<'_> {
@@ -68,7 +68,9 @@ impl Snapshot<'_> {
                 let at = self.root.main_word(0).wrapping_add(number as usize);
                 let granule = self.words.load(at)? as u32;
                 if granule > 1 {
-                    fence(Ordering::Acquire);
+                    if !leaves_out(Step::SlotFence) {
+                        fence(Ordering::Acquire);
+                    }
                     visit(&Head::load(self.words, granule)?)?;
                 }
             }
