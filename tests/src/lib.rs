@@ -27,4 +27,5 @@ pub mod reply;
 pub mod session;
 pub mod shop;
 pub mod wire;
+pub mod writer;
 pub mod zonefile;

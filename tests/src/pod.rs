@@ -35,6 +35,8 @@ pub struct Recipe {
     pub dns: Option<Script>,
     /// More addresses on the loopback interface, for servers that the pod talks to.
     pub addresses: Vec<String>,
+    /// Which families the pod has an address of: `46`, `4` or `6` (the loopback has both).
+    pub families: &'static str,
 }
 
 impl Default for Recipe {
@@ -48,6 +50,7 @@ impl Default for Recipe {
             zone: None,
             dns: None,
             addresses: Vec::new(),
+            families: "46",
         }
     }
 }
@@ -165,10 +168,14 @@ fn plug_in(recipe: &Recipe) -> Result<()> {
     let [v4, v6] = POD_ADDRESSES;
     let ip = |line: &str| run("ip", &line.split(' ').collect::<Vec<_>>());
     ip("link set lo up")?;
-    ip(&format!("addr add {v4}/32 dev lo"))?;
-    ip(&format!("-6 addr add {v6}/128 dev lo nodad"))?;
-    ip(&format!("route add default dev lo src {v4}"))?;
-    ip(&format!("-6 route add default dev lo src {v6}"))?;
+    if recipe.families.contains('4') {
+        ip(&format!("addr add {v4}/32 dev lo"))?;
+        ip(&format!("route add default dev lo src {v4}"))?;
+    }
+    if recipe.families.contains('6') {
+        ip(&format!("-6 addr add {v6}/128 dev lo nodad"))?;
+        ip(&format!("-6 route add default dev lo src {v6}"))?;
+    }
     if recipe.dns.is_some() {
         ip(&format!("addr add {CLUSTER_DNS}/32 dev lo"))?;
     } else {

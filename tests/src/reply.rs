@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 
+/// The giver of an answer about which nss-k8s said nothing.
+pub const NOBODY: &str = "nobody of ours";
+
 /// The answer to one call, and who gave it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
@@ -86,7 +89,7 @@ impl Reply {
             .collect();
         verdicts.dedup();
         if verdicts.is_empty() {
-            "nobody of ours".into()
+            NOBODY.into()
         } else {
             verdicts.join(", ")
         }

@@ -49,6 +49,14 @@ pub fn reference_pod() -> Result<Pod> {
     })
 }
 
+/// The manifest of a Service of namespace `shop` with one cluster address.
+pub fn cluster_ip(name: &str, address: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\n\
+         spec: {{clusterIP: {address}, ports: [{{port: 80}}]}}\n"
+    )
+}
+
 /// What a cluster DNS with these objects answers, and an outside world with one name in it.
 pub fn script() -> Script {
     let service = |name: &str| format!("{name}.svc.cluster.local");
