@@ -21,8 +21,8 @@ mod socket;
 pub use debug::{debug, debug_pass, debug_reverse};
 pub use file::{FileVersion, RawOs, file_version, read_file};
 pub use host::{
-    allocate, allocate_zeroed, environment, errno, now, release, resolver_error, secure, set_errno,
-    set_resolver_error, shuffle_seed,
+    allocate, allocate_zeroed, environment, errno, error_text, now, release, resolver_error,
+    secure, set_errno, set_resolver_error, shuffle_seed,
 };
 pub use memory::{map_anonymous, unmap_anonymous};
 pub use next::{Libc, NextFunction, host_libc};

@@ -49,6 +49,7 @@ weak_words! {
     GETAUXVAL = "getauxval": unsafe extern "C" fn(c_ulong) -> c_ulong;
     ERRNO_LOCATION = "__errno_location": unsafe extern "C" fn() -> *mut c_int;
     H_ERRNO_LOCATION = "__h_errno_location": unsafe extern "C" fn() -> *mut c_int;
+    GAI_STRERROR = "gai_strerror": unsafe extern "C" fn(c_int) -> *const c_char;
     CLOCK_GETTIME = "clock_gettime": unsafe extern "C" fn(c_int, *mut libc::timespec) -> c_int;
 }
 
@@ -142,6 +143,15 @@ pub fn set_resolver_error(value: i32) {
         // SAFETY: the function takes nothing and returns this thread's place.
         unsafe { *location() = value }
     }
+}
+
+/// What the host's `gai_strerror` says of a number; `None` where there is none.
+pub fn error_text(code: i32) -> Option<&'static CStr> {
+    let gai_strerror = GAI_STRERROR?;
+    // SAFETY: the function takes any number and returns a constant string.
+    let text = NonNull::new(unsafe { gai_strerror(code) }.cast_mut())?;
+    // SAFETY: as above.
+    Some(unsafe { CStr::from_ptr(text.as_ptr()) })
 }
 
 fn coarse_time() -> libc::timespec {

@@ -1,0 +1,183 @@
+//! The `gethostbyname` family from the stub's answer.
+
+use crate::error::{self, Negative, absent_data, absent_name};
+use core::cell::UnsafeCell;
+use core::ffi::{c_char, c_int};
+use core::ptr::null_mut;
+use libc::hostent;
+use nss_k8s_stub::sys::{self, Buffer, Libc, host_entry};
+use nss_k8s_stub::{Address, Door, Families, Family, Name, Outcome, Query, resolve};
+
+/// Where an `_r` function puts its answer: the program's own pointers.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    pub(crate) entry: *mut hostent,
+    pub(crate) buffer: *mut c_char,
+    pub(crate) length: usize,
+    pub(crate) result: *mut *mut hostent,
+    pub(crate) resolver_error: *mut c_int,
+}
+
+/// Answers an `_r` function: its return value, or `None` when the real function must.
+///
+/// # Safety
+/// `target` is as the C function's arguments.
+pub(crate) unsafe fn answer(
+    call: &str,
+    name: Option<&[u8]>,
+    family: c_int,
+    target: &Target,
+) -> Option<c_int> {
+    // SAFETY: the caller's contract.
+    let buffer = unsafe { Buffer::new(target.buffer, target.length) };
+    let (libc, verdict) = look_up(call, name?, family, buffer)?;
+    // SAFETY: the caller's contract, for each pointer below.
+    unsafe {
+        match verdict {
+            Verdict::Found(entry) => {
+                target.entry.write(entry);
+                *target.result = target.entry;
+                if libc == Libc::Glibc {
+                    *target.resolver_error = error::NETDB_SUCCESS;
+                }
+                Some(0)
+            }
+            Verdict::Absent(negative) => {
+                *target.result = null_mut();
+                *target.resolver_error = negative.resolver;
+                Some(negative.returned)
+            }
+            Verdict::TooSmall => {
+                *target.result = null_mut();
+                if libc == Libc::Glibc {
+                    *target.resolver_error = error::NETDB_INTERNAL;
+                    sys::set_errno(libc::ERANGE);
+                }
+                Some(libc::ERANGE)
+            }
+        }
+    }
+}
+
+/// Answers a function that returns static memory; `None` when the real function must.
+///
+/// # Safety
+/// No other thread is in such a function: as POSIX says of them.
+pub(crate) unsafe fn answer_static(
+    call: &str,
+    name: Option<&[u8]>,
+    family: c_int,
+) -> Option<*mut hostent> {
+    /// Larger answers are libc's, which grows its buffer.
+    const ROOM: usize = 8192;
+
+    /// What the C functions have in static memory, too.
+    struct Static {
+        entry: UnsafeCell<hostent>,
+        room: UnsafeCell<[u64; ROOM / 8]>,
+    }
+    // SAFETY: the functions that use it are documented as not thread-safe; the program sees to it.
+    unsafe impl Sync for Static {}
+    static STATIC: Static = Static {
+        entry: UnsafeCell::new(hostent {
+            h_name: null_mut(),
+            h_aliases: null_mut(),
+            h_addrtype: 0,
+            h_length: 0,
+            h_addr_list: null_mut(),
+        }),
+        room: UnsafeCell::new([0; ROOM / 8]),
+    };
+
+    // SAFETY: as above.
+    let buffer = unsafe { Buffer::new(STATIC.room.get().cast(), ROOM) };
+    match look_up(call, name?, family, buffer)? {
+        (_, Verdict::Found(entry)) => {
+            // SAFETY: as above.
+            unsafe { STATIC.entry.get().write(entry) };
+            Some(STATIC.entry.get())
+        }
+        (_, Verdict::Absent(negative)) => {
+            sys::set_resolver_error(negative.resolver);
+            Some(null_mut())
+        }
+        (_, Verdict::TooSmall) => None,
+    }
+}
+
+/// What we know ourselves.
+enum Verdict {
+    Found(hostent),
+    Absent(Negative),
+    TooSmall,
+}
+
+/// `None` when the real function must answer.
+fn look_up(call: &str, name: &[u8], family: c_int, mut buffer: Buffer) -> Option<(Libc, Verdict)> {
+    let Some(libc) = sys::host_libc() else {
+        sys::debug_pass(call, name, "libc");
+        return None;
+    };
+    let (family, families) = match family {
+        libc::AF_INET => (Family::V4, Families::V4),
+        libc::AF_INET6 => (Family::V6, Families::V6),
+        _ => {
+            sys::debug_pass(call, name, "family");
+            return None;
+        }
+    };
+    let query = Query {
+        name,
+        families,
+        door: Door::Shim,
+    };
+    let mut canonical = Name::EMPTY;
+    let mut near = [Address::UNSPECIFIED; 48];
+    let mut room: &mut [Address] = &mut near;
+    let mut outcome = resolve(&query, room, &mut canonical);
+    if let Outcome::Room(count) = outcome {
+        let Some(far) = buffer.take_tail(count, Address::UNSPECIFIED) else {
+            return Some((libc, Verdict::TooSmall));
+        };
+        room = far;
+        outcome = resolve(&query, room, &mut canonical);
+    }
+    let verdict = match outcome {
+        Outcome::Answer { count } => {
+            let found = room.get(..count).filter(|found| !found.is_empty())?;
+            match entry(libc, buffer, name, &canonical, family, found) {
+                Some(entry) => Verdict::Found(entry),
+                None => return Some((libc, Verdict::TooSmall)),
+            }
+        }
+        Outcome::NoData => Verdict::Absent(absent_data(libc)),
+        Outcome::NxDomain => Verdict::Absent(absent_name(libc)),
+        Outcome::Room(_) => return Some((libc, Verdict::TooSmall)),
+        Outcome::Chase | Outcome::Pass(_) => {
+            sys::debug(call, name, outcome);
+            return None;
+        }
+    };
+    sys::debug(call, name, outcome);
+    Some((libc, verdict))
+}
+
+/// A `hostent` as this libc fills it: musl's first alias is the canonical name itself, the second
+/// the name asked for where it differs (src/network/gethostbyname2_r.c); glibc's nss_dns has none.
+fn entry(
+    libc: Libc,
+    buffer: Buffer,
+    name: &[u8],
+    canonical: &Name,
+    family: Family,
+    found: &[Address],
+) -> Option<hostent> {
+    let canonical = canonical.as_bytes();
+    let both = [canonical, name];
+    let aliases: &[&[u8]] = match libc {
+        Libc::Glibc => &[],
+        Libc::Musl if name == canonical => both.get(..1)?,
+        Libc::Musl => &both,
+    };
+    host_entry(buffer, canonical, aliases.iter().copied(), family, found)
+}

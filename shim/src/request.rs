@@ -1,0 +1,91 @@
+//! What a call of `getaddrinfo` asks for besides the name, as far as it can be reproduced exactly.
+
+use crate::network;
+use core::ffi::c_int;
+use libc::addrinfo;
+use nss_k8s_stub::Families;
+use nss_k8s_stub::sys::{self, Libc};
+
+/// A call that we can answer as this process's libc would.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    /// Whose layout, order and error numbers.
+    pub(crate) libc: Libc,
+    /// Which records, after AI_ADDRCONFIG.
+    pub(crate) families: Families,
+    /// `ai_flags` of each entry of the result.
+    pub(crate) echoed_flags: c_int,
+    /// Whether entries carry the canonical name: all of them in musl, at most the first in glibc.
+    pub(crate) wants_canonical: bool,
+    /// 0, SOCK_STREAM or SOCK_DGRAM.
+    pub(crate) socket_type: c_int,
+    /// 0 or the one protocol of that type.
+    pub(crate) protocol: c_int,
+}
+
+/// Why a call is left to libc before anybody looked at the name; for the debug line.
+pub(crate) type Refusal = &'static str;
+
+// netdb.h; glibc's and musl's numbers are the same. The libc crate lacks some for some targets.
+const AI_PASSIVE: c_int = 1;
+const AI_CANONNAME: c_int = 2;
+const AI_V4MAPPED: c_int = 8;
+const AI_ALL: c_int = 0x10;
+const AI_ADDRCONFIG: c_int = 0x20;
+const AI_NUMERICSERV: c_int = 0x400;
+
+/// The flags whose meaning is reproduced; the others are libc's.
+const FLAGS: c_int =
+    AI_PASSIVE | AI_CANONNAME | AI_V4MAPPED | AI_ALL | AI_ADDRCONFIG | AI_NUMERICSERV;
+
+impl Request {
+    /// Reads the hints as this process's libc does.
+    pub(crate) fn new(hints: Option<&addrinfo>) -> Result<Self, Refusal> {
+        let libc = sys::host_libc().ok_or("libc")?;
+        let (flags, family, socket_type, protocol) = match (hints, libc) {
+            (Some(hints), _) => (
+                hints.ai_flags,
+                hints.ai_family,
+                hints.ai_socktype,
+                hints.ai_protocol,
+            ),
+            // POSIX leaves open what no hints mean: glibc takes AI_V4MAPPED | AI_ADDRCONFIG.
+            (None, Libc::Glibc) => (AI_V4MAPPED | AI_ADDRCONFIG, libc::AF_UNSPEC, 0, 0),
+            (None, Libc::Musl) => (0, libc::AF_UNSPEC, 0, 0),
+        };
+        if flags & !FLAGS != 0 {
+            return Err("flags");
+        }
+        let families = match family {
+            libc::AF_UNSPEC => Families::BOTH,
+            libc::AF_INET => Families::V4,
+            // Mapped addresses are a second lookup after the first found nothing.
+            libc::AF_INET6 if flags & AI_V4MAPPED == 0 => Families::V6,
+            libc::AF_INET6 => return Err("v4-mapped"),
+            _ => return Err("family"),
+        };
+        match (socket_type, protocol) {
+            (0, 0)
+            | (libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP)
+            | (libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP) => {}
+            _ => return Err("socket-type"),
+        }
+        let families = if flags & AI_ADDRCONFIG == 0 {
+            families
+        } else {
+            network::narrow(libc, families).ok_or("address-configuration")?
+        };
+        let (echoed_flags, wants_canonical) = match libc {
+            Libc::Glibc => (flags, flags & AI_CANONNAME != 0),
+            Libc::Musl => (0, true),
+        };
+        Ok(Self {
+            libc,
+            families,
+            echoed_flags,
+            wants_canonical,
+            socket_type,
+            protocol,
+        })
+    }
+}

@@ -1,0 +1,155 @@
+//! Which (socket type, protocol, port) triples each address of a result comes with.
+
+use crate::real;
+use crate::request::Request;
+use core::ffi::{CStr, c_char, c_int};
+use core::ptr::{null, null_mut};
+use libc::addrinfo;
+use nss_k8s_stub::sys::Libc;
+
+/// One triple.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Service {
+    pub(crate) socket_type: c_int,
+    pub(crate) protocol: c_int,
+    /// Network byte order.
+    pub(crate) port: [u8; 2],
+}
+
+/// At most so many; more are libc's business.
+const MOST: usize = 8;
+
+/// The triples of one call, in libc's order.
+pub(crate) struct Services {
+    count: usize,
+    list: [Service; MOST],
+}
+
+impl Services {
+    /// The triples for a request; `None` when libc must say.
+    ///
+    /// # Safety
+    /// `service` is null or NUL-terminated.
+    pub(crate) unsafe fn of(request: &Request, service: *const c_char) -> Option<Self> {
+        if service.is_null() {
+            return Some(Self::numeric(request, [0, 0]));
+        }
+        // SAFETY: the caller's contract.
+        match plain_number(unsafe { CStr::from_ptr(service) }.to_bytes()) {
+            Some(port) => Some(Self::numeric(request, port.to_be_bytes())),
+            // SAFETY: the caller's contract.
+            None => unsafe { Self::asked(request, service) },
+        }
+    }
+
+    /// The triples, never empty.
+    pub(crate) fn as_slice(&self) -> &[Service] {
+        self.list.get(..self.count).unwrap_or(&[])
+    }
+
+    /// The types of the request with one port, in the order of glibc's gaih_inet_typeproto and
+    /// musl's lookup_serv.c. Only glibc offers raw sockets, also for a port.
+    fn numeric(request: &Request, port: [u8; 2]) -> Self {
+        let mut services = Self::empty();
+        for (socket_type, protocol) in [
+            (libc::SOCK_STREAM, libc::IPPROTO_TCP),
+            (libc::SOCK_DGRAM, libc::IPPROTO_UDP),
+            (libc::SOCK_RAW, 0),
+        ] {
+            let wanted = match request.socket_type {
+                0 => socket_type != libc::SOCK_RAW || request.libc == Libc::Glibc,
+                one => socket_type == one,
+            };
+            if wanted {
+                // Three fit.
+                let _ = services.push(Service {
+                    socket_type,
+                    protocol,
+                    port,
+                });
+            }
+        }
+        services
+    }
+
+    /// The triples of a named (or oddly written) service: the real function is asked for it
+    /// without a node, so that /etc/services and every quirk are its own.
+    ///
+    /// # Safety
+    /// `service` is NUL-terminated.
+    unsafe fn asked(request: &Request, service: *const c_char) -> Option<Self> {
+        let hints = addrinfo {
+            ai_flags: 0,
+            ai_family: libc::AF_INET,
+            ai_socktype: request.socket_type,
+            ai_protocol: request.protocol,
+            ai_addrlen: 0,
+            ai_addr: null_mut(),
+            ai_canonname: null_mut(),
+            ai_next: null_mut(),
+        };
+        let mut first: *mut addrinfo = null_mut();
+        // SAFETY: the caller's contract; without a node there is one address, the loopback's.
+        if unsafe { real::getaddrinfo(null(), service, &raw const hints, &raw mut first) } != 0 {
+            return None;
+        }
+        let mut services = Self::empty();
+        let mut next: *const addrinfo = first;
+        let mut complete = true;
+        // SAFETY: a list as the real function returns it, not freed yet.
+        while let Some(entry) = unsafe { next.as_ref() } {
+            complete &= entry.ai_family == libc::AF_INET && !entry.ai_addr.is_null();
+            if !complete {
+                break;
+            }
+            // SAFETY: an AF_INET entry has a sockaddr_in; its port is at octet 2.
+            let port = unsafe { entry.ai_addr.cast::<[u8; 4]>().read_unaligned() };
+            let [_, _, high, low] = port;
+            let (socket_type, protocol) = (entry.ai_socktype, entry.ai_protocol);
+            complete &= services.push(Service {
+                socket_type,
+                protocol,
+                port: [high, low],
+            });
+            next = entry.ai_next;
+        }
+        // SAFETY: the real function's own list goes to its own `freeaddrinfo`, once.
+        unsafe { real::freeaddrinfo(first) };
+        (complete && services.count > 0).then_some(services)
+    }
+
+    const fn empty() -> Self {
+        let nothing = Service {
+            socket_type: 0,
+            protocol: 0,
+            port: [0; 2],
+        };
+        Self {
+            count: 0,
+            list: [nothing; MOST],
+        }
+    }
+
+    /// False when there is no room.
+    #[must_use]
+    fn push(&mut self, service: Service) -> bool {
+        let Some(place) = self.list.get_mut(self.count) else {
+            return false;
+        };
+        *place = service;
+        self.count = self.count.saturating_add(1);
+        true
+    }
+}
+
+/// One to five digits up to 65535: what both libcs read alike. Signs, blanks and larger numbers
+/// have their own meaning in each.
+fn plain_number(service: &[u8]) -> Option<u16> {
+    if service.is_empty() || service.len() > 5 {
+        return None;
+    }
+    service.iter().try_fold(0_u16, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u16::from(byte & 15))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
