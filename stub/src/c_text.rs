@@ -1,4 +1,7 @@
 //! Text as C programs read it: the `isspace` of the C locale, `atoi`, words.
+//!
+//! Files are parsed once in a process: these functions are kept out of line and take function
+//! pointers, which halves what the parsers add to the libraries.
 
 /// `isspace` in the C locale.
 pub(crate) const fn is_space(byte: u8) -> bool {
@@ -20,7 +23,8 @@ pub(crate) fn trim_start(text: &[u8], skip: impl Fn(u8) -> bool) -> &[u8] {
 }
 
 /// The bytes before the first that satisfies `end`, and the rest from there on.
-pub(crate) fn split_word(text: &[u8], end: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
+#[inline(never)]
+pub(crate) fn split_word(text: &[u8], end: fn(u8) -> bool) -> (&[u8], &[u8]) {
     let length = text
         .iter()
         .position(|byte| end(*byte))
@@ -34,6 +38,7 @@ pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// What comes after `prefix` in `text`, if it starts with it.
+#[inline(never)]
 pub(crate) fn after<'t>(text: &'t [u8], prefix: &[u8]) -> Option<&'t [u8]> {
     text.strip_prefix(prefix)
 }
@@ -41,6 +46,7 @@ pub(crate) fn after<'t>(text: &'t [u8], prefix: &[u8]) -> Option<&'t [u8]> {
 /// A number as `atoi` sees it: leading space and a sign are taken, what follows the digits is not
 /// looked at, no digits are 0. `None` for a negative number and for one of more than nine digits,
 /// which libcs narrow in their own ways.
+#[inline(never)]
 pub(crate) fn leading_number(text: &[u8]) -> Option<u32> {
     let text = trim_start(text, is_space);
     let (digits, negative) = match text.split_first() {

@@ -215,6 +215,7 @@ unsafe fn fill(files: *mut Files, libc: Libc, old: Option<&Files>) -> Option<()>
     Some(())
 }
 
+#[inline(never)]
 fn parse_resolv_conf(libc: Libc, text: &[u8]) -> Result<ResolvConf, Unclear> {
     let mut room = [0; 65];
     let host_name = Some(sys::node_name(&mut room)).filter(|name| !name.is_empty());
@@ -238,6 +239,7 @@ pub(crate) fn environment(name: &CStr) -> Option<&'static CStr> {
 
 /// Reads one file. The text is empty where libc takes the file for missing, and `None` where it
 /// cannot be read for good (too long, no regular file). `None` in all when trying again may help.
+#[inline(never)]
 fn read<'s>(path: &CStr, libc: Libc, room: &'s mut [u8]) -> Option<(Seen, Option<&'s [u8]>)> {
     let seen = sys::file_version(path);
     match sys::read_file(path, room) {

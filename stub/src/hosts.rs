@@ -59,7 +59,6 @@ impl<'s> Hosts<'s> {
 
 /// Calls `visit` with the key of every word, and of every address that a line starts with.
 fn each_key(libc: Libc, text: &[u8], mut visit: impl FnMut(u64)) {
-    let ends_word = |byte: u8| is_space(byte) || byte == 0;
     for line in lines(text) {
         let comment_may_count = libc == Libc::Musl && line.len() > MUSL_LINE;
         let line = if comment_may_count {
@@ -68,9 +67,7 @@ fn each_key(libc: Libc, text: &[u8], mut visit: impl FnMut(u64)) {
             split_word(line, |byte| byte == b'#').0
         };
         let mut rest = trim_start(line, ends_word);
-        if let Some(address) =
-            parse_address(split_word(rest, |byte| ends_word(byte) || byte == b'%').0)
-        {
+        if let Some(address) = parse_address(split_word(rest, ends_address).0) {
             visit(address_key(&address));
             for other in also_reached_by(&address).into_iter().flatten() {
                 visit(address_key(&other));
@@ -82,6 +79,14 @@ fn each_key(libc: Libc, text: &[u8], mut visit: impl FnMut(u64)) {
             rest = trim_start(next, ends_word);
         }
     }
+}
+
+const fn ends_word(byte: u8) -> bool {
+    is_space(byte) || byte == 0
+}
+
+const fn ends_address(byte: u8) -> bool {
+    ends_word(byte) || byte == b'%'
 }
 
 /// Addresses whose reverse lookup glibc answers from this line besides its own: v4 for its mapped
@@ -119,6 +124,7 @@ const fn fold(libc: Libc) -> u64 {
 }
 
 /// Never 0.
+#[inline(never)]
 fn hash(bytes: &[u8], fold: u64, kind: u64) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let mut state = kind;
@@ -147,6 +153,7 @@ fn probe(size: usize, key: u64) -> impl Iterator<Item = usize> {
     (0..size).map(move |step| start.wrapping_add(step) & mask)
 }
 
+#[inline(never)]
 fn insert(slots: &mut [u64], key: u64) {
     for place in probe(slots.len(), key) {
         match slots.get_mut(place) {

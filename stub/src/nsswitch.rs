@@ -45,6 +45,7 @@ enum Status {
 impl Placement {
     /// Reads a whole file; an empty `text` stands for a missing one ("files dns"; before glibc
     /// 2.33 "dns [!UNAVAIL=return] files": the same for us).
+    #[inline(never)]
     pub fn parse(text: &[u8]) -> Self {
         if text.contains(&0) {
             return Self::Unplaced;
@@ -134,9 +135,13 @@ fn read_source(line: &[u8]) -> Option<(&[u8], Option<Actions>, &[u8])> {
     }
 }
 
+const fn ends_word(byte: u8) -> bool {
+    is_space(byte) || matches!(byte, b'=' | b']')
+}
+
 /// `[!]STATUS=ACTION ...]`, behind the opening bracket.
+#[inline(never)]
 fn read_actions(text: &[u8], defaults: Actions) -> Option<(Actions, &[u8])> {
-    let ends_word = |byte: u8| is_space(byte) || matches!(byte, b'=' | b']');
     let mut actions = defaults;
     let mut rest = trim_start(text, is_space);
     loop {

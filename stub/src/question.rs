@@ -25,6 +25,7 @@ pub struct Question<'a> {
 impl<'a> Question<'a> {
     /// Refuses what libc does not ask DNS ([`Reason::Numeric`]) and what it treats in ways of its
     /// own: bytes that are not of host names, empty or long labels (`Malformed`).
+    #[inline(never)]
     pub fn new(query: &Query<'a>) -> Result<Self, Reason> {
         if is_literal(query.name) {
             return Err(Reason::Numeric);

@@ -216,6 +216,7 @@ struct Walk<'w, Z, T> {
 impl<Z: ZoneView, T: FnMut(Step<'_>)> Walk<'_, Z, T> {
     /// resolv/res_query.c, `__res_context_search`: NODATA goes on and is remembered; the list is
     /// tried even after the name as it is; the error of the latter wins when it came first.
+    #[inline(never)]
     fn as_glibc(&mut self) -> ControlFlow<Outcome, Negative> {
         let Question {
             is_absolute, dots, ..
@@ -256,6 +257,7 @@ impl<Z: ZoneView, T: FnMut(Step<'_>)> Walk<'_, Z, T> {
     }
 
     /// src/network/lookup_name.c, `name_from_dns_search`: no list from `ndots` on; NODATA stops.
+    #[inline(never)]
     fn as_musl(&mut self) -> ControlFlow<Outcome, Negative> {
         let Question {
             is_absolute, dots, ..
@@ -314,6 +316,7 @@ impl<Z: ZoneView, T: FnMut(Step<'_>)> Walk<'_, Z, T> {
     }
 
     /// Without a CNAME the candidate owns the data: as typed, and as the search list writes it.
+    #[inline(never)]
     fn name_owner(&mut self, suffix: &[u8]) -> bool {
         if !self.canonical.is_empty() {
             return true;

@@ -48,6 +48,7 @@ pub(super) fn read(
 }
 
 /// The value of a line with this keyword, from its first byte that is no blank.
+#[inline(never)]
 fn value_of<'l>(line: &'l [u8], keyword: &[u8]) -> Option<&'l [u8]> {
     let rest = after(line, keyword)?;
     rest.first()
@@ -63,6 +64,7 @@ fn read_local_domain(value: &[u8], read: &mut ResolvConf) -> Result<(), Unclear>
     push_words(rest, read)
 }
 
+#[inline(never)]
 fn push_words(text: &[u8], read: &mut ResolvConf) -> Result<(), Unclear> {
     let mut rest = trim_start(text, is_blank);
     while !rest.is_empty() {

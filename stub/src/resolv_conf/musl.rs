@@ -34,6 +34,7 @@ pub(super) fn read(text: &[u8], read: &mut ResolvConf) -> Result<(), Unclear> {
 }
 
 /// What follows the keyword and white space.
+#[inline(never)]
 fn value_of<'l>(line: &'l [u8], keyword: &[u8]) -> Option<&'l [u8]> {
     let rest = after(line, keyword)?;
     rest.first()
@@ -41,6 +42,7 @@ fn value_of<'l>(line: &'l [u8], keyword: &[u8]) -> Option<&'l [u8]> {
         .then(|| trim_start(rest, is_space))
 }
 
+#[inline(never)]
 fn push_words(text: &[u8], read: &mut ResolvConf) -> Result<(), Unclear> {
     let mut rest = text;
     while !rest.is_empty() {

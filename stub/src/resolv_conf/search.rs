@@ -46,6 +46,7 @@ impl SearchList {
     }
 
     /// Appends one.
+    #[inline(never)]
     pub(super) fn push(&mut self, entry: &[u8]) -> Result<(), Unclear> {
         let start = match self.count.checked_sub(1) {
             None => 0,

@@ -15,6 +15,7 @@ pub(super) struct Candidate {
 
 impl Candidate {
     /// Folds the question's name, which [`Question`](crate::question::Question) has checked to fit.
+    #[inline(never)]
     pub(super) fn new(name: &[u8]) -> Self {
         let mut text = [0; ROOM];
         copy_folded(&mut text, name);
@@ -28,6 +29,7 @@ impl Candidate {
 
     /// Puts `suffix` behind the stem, with a dot unless it is empty; false when that is too long.
     #[must_use]
+    #[inline(never)]
     pub(super) fn set_suffix(&mut self, suffix: &[u8]) -> bool {
         self.length = self.stem;
         if suffix.is_empty() {
