@@ -1,0 +1,46 @@
+//! Runs one subcommand. Errors are one line on stderr; status 1, and 2 for wrong usage (clap).
+
+use crate::{
+    cli::{Cli, Command},
+    run, status, switch,
+};
+use anyhow::{Context, Result};
+use std::{io::IsTerminal, process::ExitCode};
+use tracing_subscriber::EnvFilter;
+
+/// Runs what the command line asks for.
+pub fn execute(cli: Cli) -> ExitCode {
+    let result = match cli.command {
+        Command::Agent(args) => agent(*args),
+        Command::Query(args) => crate::query::query(&args),
+        Command::Dump(place) => crate::dump::dump(&place.dir),
+        Command::Status(args) => status::status(&args),
+        Command::Disable(place) => switch::turn(&place.dir, true).map(|()| ExitCode::SUCCESS),
+        Command::Enable(place) => switch::turn(&place.dir, false).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| {
+        // One line, whatever the causes hold.
+        let line = format!("{error:#}").replace('\n', " ");
+        eprintln!("nss-k8s: {line}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs the agent on a small runtime: a node has better uses for its cores.
+fn agent(args: crate::cli::AgentArgs) -> Result<ExitCode> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(run::run(args));
+    // Tasks in the middle of a request are not waited for.
+    runtime.shutdown_background();
+    result.map(|()| ExitCode::SUCCESS)
+}

@@ -1,0 +1,534 @@
+//! The pure middle of the agent: events of watched objects in, changes of the zone out.
+//!
+//! ```text
+//!   watches, manifests --Event--> handle --> what is known --> flush --put/delete--> Sink (the zone)
+//! ```
+//!
+//! It owns the rules of relists (differences are applied, the unseen goes at the end of the list
+//! only), of endpoints that move between slices, and of a zone that an earlier agent left behind.
+//! It reads no clock and knows no task, file or socket: time comes in, changes go out.
+
+mod entities;
+mod service;
+
+pub use entities::{Event, Held, Object, ObjectKey, SliceOf, Source};
+
+use nss_k8s_zone::{Address, ServiceBody, ServiceKey, Slice, SliceId, WriteError};
+use service::Entry;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::{Duration, Instant, SystemTime},
+};
+
+/// Where changes go: the zone's writer, or a plain map in tests. Each call is one commit and says
+/// whether anything changed.
+pub trait Sink {
+    /// A namespace exists.
+    fn put_namespace(&mut self, name: &str) -> Result<bool, WriteError>;
+    /// A namespace is gone.
+    fn delete_namespace(&mut self, name: &str) -> Result<bool, WriteError>;
+    /// A service exists in this form; its slices stay.
+    fn put_service(&mut self, key: &ServiceKey, body: &ServiceBody) -> Result<bool, WriteError>;
+    /// A service is gone; its slices wait unseen until they are deleted.
+    fn delete_service(&mut self, key: &ServiceKey) -> Result<bool, WriteError>;
+    /// A slice has this content; it may come before its service.
+    fn put_slice(
+        &mut self,
+        key: &ServiceKey,
+        id: SliceId,
+        slice: &Slice,
+    ) -> Result<bool, WriteError>;
+    /// A slice is gone.
+    fn delete_slice(&mut self, key: &ServiceKey, id: SliceId) -> Result<bool, WriteError>;
+}
+
+/// The model's rules that can be configured.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The sources that must complete their first list before the zone goes live.
+    pub sources: Vec<Source>,
+    /// Slices of ClusterIP services are published too.
+    pub all_slices: bool,
+    /// How long an endpoint stays that left a slice without turning up in another.
+    pub grace: Duration,
+    /// The Service whose addresses are the cluster's name servers.
+    pub cluster_dns: ServiceKey,
+}
+
+/// What one flush did.
+#[derive(Debug, Default)]
+pub struct Flushed {
+    /// Commits.
+    pub changes: usize,
+    /// Trigger times of the slice changes that are published now, lists left out.
+    pub triggers: Vec<SystemTime>,
+    /// Changes that the sink refused.
+    pub failures: Vec<(ObjectKey, WriteError)>,
+}
+
+impl Flushed {
+    /// Counts one call into the sink; true when it succeeded.
+    fn note(&mut self, key: impl FnOnce() -> ObjectKey, result: Result<bool, WriteError>) -> bool {
+        match result {
+            Ok(changed) => {
+                self.changes += usize::from(changed);
+                true
+            }
+            Err(error) => {
+                self.failures.push((key(), error));
+                false
+            }
+        }
+    }
+}
+
+/// Everything known of the cluster that the zone is made of.
+pub struct Model {
+    settings: Settings,
+    feeds: BTreeMap<Source, Feed>,
+    namespaces: HashMap<String, Presence>,
+    services: HashMap<ServiceKey, Entry>,
+    /// What the zone held at the start and no object has claimed yet.
+    adopted: Held,
+    dirty_namespaces: BTreeSet<String>,
+    dirty_services: BTreeSet<ServiceKey>,
+    /// Refused for want of space: tried again on `retry`.
+    refused: BTreeSet<ObjectKey>,
+    /// When endpoints in their grace time go.
+    expiries: BTreeSet<(Instant, ServiceKey)>,
+    triggers: Vec<SystemTime>,
+}
+
+/// How far one source is.
+#[derive(Debug, Default)]
+struct Feed {
+    generation: u64,
+    listing: bool,
+    listed: bool,
+    /// The last list named everything that there is.
+    certain: bool,
+    known: HashMap<ObjectKey, Known>,
+}
+
+/// An object that a source has named.
+#[derive(Debug)]
+struct Known {
+    /// The list in which it was seen last.
+    generation: u64,
+    /// A slice's service.
+    service: Option<ServiceKey>,
+}
+
+/// Why a namespace exists: the API has no object in a namespace that is not there, and a directory
+/// of manifests need not spell namespaces out.
+#[derive(Debug, Default)]
+struct Presence {
+    listed: bool,
+    objects: usize,
+}
+
+impl Model {
+    /// A model of an empty cluster in front of a zone that holds `adopted`.
+    pub fn new(settings: Settings, adopted: Held) -> Self {
+        let feeds = settings
+            .sources
+            .iter()
+            .map(|source| (*source, Feed::default()))
+            .collect();
+        Self {
+            settings,
+            feeds,
+            namespaces: HashMap::new(),
+            services: HashMap::new(),
+            adopted,
+            dirty_namespaces: BTreeSet::new(),
+            dirty_services: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            expiries: BTreeSet::new(),
+            triggers: Vec::new(),
+        }
+    }
+
+    /// Takes one event in. Nothing is published before [`Model::flush`].
+    pub fn handle(&mut self, source: Source, event: Event, now: Instant) {
+        match event {
+            Event::Init => {
+                let feed = self.feeds.entry(source).or_default();
+                feed.generation += 1;
+                feed.listing = true;
+            }
+            Event::Apply(object) => self.apply(source, object, now),
+            Event::Unreadable(key) => self.keep(source, key),
+            Event::Delete(key) => {
+                let known = self.feeds.entry(source).or_default().known.remove(&key);
+                if let Some(known) = known {
+                    self.remove(source, key, known, now);
+                }
+            }
+            Event::Done { certain } => {
+                let feed = self.feeds.entry(source).or_default();
+                feed.listing = false;
+                feed.listed = true;
+                feed.certain = certain;
+                let generation = feed.generation;
+                let unseen: Vec<_> = feed
+                    .known
+                    .extract_if(|_, known| known.generation < generation)
+                    .collect();
+                for (key, known) in unseen {
+                    self.remove(source, key, known, now);
+                }
+            }
+        }
+    }
+
+    /// Whether every source has completed its first list.
+    pub fn is_complete(&self) -> bool {
+        self.settings
+            .sources
+            .iter()
+            .all(|source| self.is_listed(*source))
+    }
+
+    /// The addresses of the cluster DNS Service; `None` while it may still turn up.
+    pub fn cluster_dns(&self) -> Option<Vec<Address>> {
+        let body = self
+            .services
+            .get(&self.settings.cluster_dns)
+            .and_then(Entry::body);
+        match body {
+            Some(ServiceBody::ClusterIp { addresses, .. }) => Some(addresses.clone()),
+            _ => self.is_listed(Source::Services).then(Vec::new),
+        }
+    }
+
+    /// When [`Model::flush`] must be called again although no event comes.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.expiries.first().map(|(until, _)| *until)
+    }
+
+    /// Marks what was refused for want of space, to be tried by the next flush.
+    pub fn retry(&mut self) {
+        for key in core::mem::take(&mut self.refused) {
+            match key {
+                ObjectKey::Namespace(name) => {
+                    self.dirty_namespaces.insert(name);
+                }
+                ObjectKey::Service(key) => {
+                    self.dirty_services.insert(key);
+                }
+                ObjectKey::Slice { .. } => {}
+            }
+        }
+    }
+
+    /// Publishes every difference. Namespaces come before their services and go after them.
+    pub fn flush(&mut self, sink: &mut impl Sink, now: Instant) -> Flushed {
+        let mut flushed = Flushed::default();
+        while let Some((until, _)) = self.expiries.first()
+            && *until <= now
+        {
+            if let Some((_, key)) = self.expiries.pop_first() {
+                self.dirty_services.insert(key);
+            }
+        }
+        let namespaces = core::mem::take(&mut self.dirty_namespaces);
+        for name in &namespaces {
+            if self.namespaces.contains_key(name) {
+                self.adopted.namespaces.remove(name);
+                let result = sink.put_namespace(name);
+                self.note_namespace(&mut flushed, name, result);
+            }
+        }
+        for key in core::mem::take(&mut self.dirty_services) {
+            self.flush_service(&key, sink, now, &mut flushed);
+        }
+        for name in &namespaces {
+            if !self.namespaces.contains_key(name) && !self.adopted.namespaces.contains(name) {
+                let result = sink.delete_namespace(name);
+                self.note_namespace(&mut flushed, name, result);
+            }
+        }
+        self.sweep(sink, &mut flushed);
+        flushed.triggers = core::mem::take(&mut self.triggers);
+        flushed
+    }
+
+    /// Takes an object in that exists.
+    fn apply(&mut self, source: Source, object: Object, now: Instant) {
+        let key = object.key();
+        match object {
+            Object::Namespace(name) => {
+                self.see(source, key, None);
+                self.namespaces.entry(name.clone()).or_default().listed = true;
+                self.dirty_namespaces.insert(name);
+            }
+            Object::Service(service, body) => {
+                if self.see(source, key, None).is_none() {
+                    self.count_in(service.namespace());
+                }
+                if self
+                    .services
+                    .entry(service.clone())
+                    .or_default()
+                    .assign(body)
+                {
+                    self.dirty_services.insert(service);
+                }
+            }
+            Object::Slice(of) => {
+                let service = of.service.clone();
+                match self.see(source, key, Some(service.clone())) {
+                    None => self.count_in(service.namespace()),
+                    Some(Known {
+                        service: Some(old), ..
+                    }) if old != service => {
+                        self.detach(source, &old, &of.name, now);
+                    }
+                    Some(_) => {}
+                }
+                let listing = self.feeds.get(&source).is_none_or(|feed| feed.listing);
+                if let Some(triggered) = of.triggered
+                    && !listing
+                {
+                    self.triggers.push(triggered);
+                }
+                let until = now + self.settings.grace;
+                let entry = self.services.entry(service.clone()).or_default();
+                if entry.attach(source, of, until) {
+                    self.dirty_services.insert(service);
+                }
+            }
+        }
+    }
+
+    /// Remembers that a source names an object; returns what it said of it before.
+    fn see(
+        &mut self,
+        source: Source,
+        key: ObjectKey,
+        service: Option<ServiceKey>,
+    ) -> Option<Known> {
+        let feed = self.feeds.entry(source).or_default();
+        let generation = feed.generation;
+        feed.known.insert(
+            key,
+            Known {
+                generation,
+                service,
+            },
+        )
+    }
+
+    /// An object exists, but cannot be read: it counts as seen, and what is published of it stays,
+    /// also when an earlier agent published it.
+    fn keep(&mut self, source: Source, key: ObjectKey) {
+        let feed = self.feeds.entry(source).or_default();
+        let generation = feed.generation;
+        if let Some(known) = feed.known.get_mut(&key) {
+            known.generation = generation;
+            return;
+        }
+        match &key {
+            ObjectKey::Namespace(name) => {
+                self.adopted.namespaces.remove(name);
+            }
+            ObjectKey::Service(service) => {
+                if self.adopted.services.remove(service) {
+                    let frozen = Entry::frozen();
+                    self.services.entry(service.clone()).or_insert(frozen);
+                    self.count_in(service.namespace());
+                    self.see(source, key, None);
+                }
+            }
+            ObjectKey::Slice { namespace, name } => {
+                let id = slice_id(name);
+                let held = |(service, held): &&(ServiceKey, SliceId)| {
+                    *held == id && service.namespace() == namespace
+                };
+                if let Some(held) = self.adopted.slices.iter().find(held).cloned() {
+                    self.adopted.slices.remove(&held);
+                    self.services
+                        .entry(held.0.clone())
+                        .or_default()
+                        .freeze(name);
+                    self.count_in(namespace);
+                    self.see(source, key, Some(held.0));
+                }
+            }
+        }
+    }
+
+    /// Takes an object out that a source had named.
+    fn remove(&mut self, source: Source, key: ObjectKey, known: Known, now: Instant) {
+        match key {
+            ObjectKey::Namespace(name) => {
+                if let Some(presence) = self.namespaces.get_mut(&name) {
+                    presence.listed = false;
+                }
+                self.prune_namespace(name);
+            }
+            ObjectKey::Service(service) => {
+                if let Some(entry) = self.services.get_mut(&service) {
+                    entry.clear();
+                }
+                self.count_out(service.namespace());
+                self.dirty_services.insert(service);
+            }
+            ObjectKey::Slice { namespace, name } => {
+                self.count_out(&namespace);
+                if let Some(service) = known.service {
+                    self.detach(source, &service, &name, now);
+                }
+            }
+        }
+    }
+
+    /// Takes a slice away from a service.
+    fn detach(&mut self, source: Source, service: &ServiceKey, name: &str, now: Instant) {
+        let until = now + self.settings.grace;
+        if let Some(entry) = self.services.get_mut(service)
+            && entry.detach(source, name, until)
+        {
+            self.dirty_services.insert(service.clone());
+        }
+    }
+
+    /// Publishes one service and its slices.
+    fn flush_service(
+        &mut self,
+        key: &ServiceKey,
+        sink: &mut impl Sink,
+        now: Instant,
+        flushed: &mut Flushed,
+    ) {
+        let Some(entry) = self.services.get_mut(key) else {
+            return;
+        };
+        // A slice may be listed before its service is: until the list of services is complete, what
+        // an earlier agent published of the service goes on.
+        if entry.is_unknown() && self.adopted.services.contains(key) {
+            return;
+        }
+        let before = flushed.failures.len();
+        entry.flush(
+            key,
+            self.settings.all_slices,
+            sink,
+            &mut self.adopted,
+            now,
+            flushed,
+        );
+        if let Some(until) = entry.deadline() {
+            self.expiries.insert((until, key.clone()));
+        }
+        if entry.is_empty() {
+            self.services.remove(key);
+        }
+        if flushed
+            .failures
+            .iter()
+            .skip(before)
+            .any(|(_, error)| is_transient(error))
+        {
+            self.refused.insert(ObjectKey::Service(key.clone()));
+        }
+    }
+
+    /// Removes what an earlier agent left and complete lists did not name.
+    fn sweep(&mut self, sink: &mut impl Sink, flushed: &mut Flushed) {
+        let is_certain = |wanted: fn(Source) -> bool| {
+            let mut feeds = self.feeds.iter().filter(|(source, _)| wanted(**source));
+            feeds.all(|(_, feed)| feed.listed && feed.certain)
+        };
+        let services = is_certain(|source| source == Source::Services);
+        let slices = is_certain(Source::is_slices);
+        let everything = is_certain(|_| true);
+        if services {
+            for key in self.adopted.services.drain() {
+                flushed.note(
+                    || ObjectKey::Service(key.clone()),
+                    sink.delete_service(&key),
+                );
+            }
+        }
+        if slices {
+            for (key, id) in self.adopted.slices.drain() {
+                flushed.note(
+                    || ObjectKey::Service(key.clone()),
+                    sink.delete_slice(&key, id),
+                );
+            }
+        }
+        if everything {
+            for name in self.adopted.namespaces.drain() {
+                let result = sink.delete_namespace(&name);
+                flushed.note(|| ObjectKey::Namespace(name), result);
+            }
+        }
+    }
+
+    /// Whether a source has completed its first list.
+    fn is_listed(&self, source: Source) -> bool {
+        self.feeds.get(&source).is_some_and(|feed| feed.listed)
+    }
+
+    /// One more object lives in a namespace.
+    fn count_in(&mut self, namespace: &str) {
+        let presence = self.namespaces.entry(namespace.to_owned()).or_default();
+        presence.objects += 1;
+        if presence.objects == 1 && !presence.listed {
+            self.dirty_namespaces.insert(namespace.to_owned());
+        }
+    }
+
+    /// One object less lives in a namespace.
+    fn count_out(&mut self, namespace: &str) {
+        if let Some(presence) = self.namespaces.get_mut(namespace) {
+            presence.objects = presence.objects.saturating_sub(1);
+        }
+        self.prune_namespace(namespace.to_owned());
+    }
+
+    /// Forgets a namespace that nothing speaks for any more.
+    fn prune_namespace(&mut self, name: String) {
+        let gone = self
+            .namespaces
+            .get(&name)
+            .is_none_or(|found| !found.listed && found.objects == 0);
+        if gone {
+            self.namespaces.remove(&name);
+            self.dirty_namespaces.insert(name);
+        }
+    }
+
+    /// Counts a change of a namespace.
+    fn note_namespace(
+        &mut self,
+        flushed: &mut Flushed,
+        name: &str,
+        result: Result<bool, WriteError>,
+    ) {
+        let transient = result.as_ref().is_err_and(is_transient);
+        flushed.note(|| ObjectKey::Namespace(name.to_owned()), result);
+        if transient {
+            self.refused.insert(ObjectKey::Namespace(name.to_owned()));
+        }
+    }
+}
+
+/// Whether the same change may succeed later.
+fn is_transient(error: &WriteError) -> bool {
+    matches!(error, WriteError::NoSpace { .. })
+}
+
+/// The number under which the zone holds a slice: FNV-1a of its name, the same after a restart.
+pub fn slice_id(name: &str) -> SliceId {
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    SliceId(hash)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! Slim Kubernetes objects: what the zone needs of a Service, an EndpointSlice and a Namespace,
+//! and nothing else. A relist peak is made of the fields that are decoded, so `managedFields` and
+//! all labels and annotations but two are skipped while parsing.
+
+use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use serde::{Deserialize, Deserializer};
+use std::{borrow::Cow, collections::BTreeMap};
+
+/// The label by which a slice names its service.
+pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+
+/// The annotation with the time of the change that a slice was written for (RFC 3339).
+pub const TRIGGER_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+
+/// A v1 Service.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ServiceObject {
+    /// Name, namespace, resource version.
+    #[serde(deserialize_with = "slim_metadata")]
+    pub metadata: ObjectMeta,
+    /// What is served.
+    #[serde(default)]
+    pub spec: Option<ServiceSpec>,
+}
+
+/// `Service.spec`; absent and null fields alike are `None`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceSpec {
+    /// `ClusterIP` (default), `NodePort`, `LoadBalancer` or `ExternalName`.
+    pub r#type: Option<String>,
+    /// An address, `None` (headless), or empty.
+    #[serde(rename = "clusterIP")]
+    pub cluster_ip: Option<String>,
+    /// One address per family, or `None` alone.
+    #[serde(rename = "clusterIPs")]
+    pub cluster_ips: Option<Vec<String>>,
+    /// The CNAME target of type `ExternalName`.
+    pub external_name: Option<String>,
+    /// What SRV answers are made of.
+    pub ports: Option<Vec<PortObject>>,
+}
+
+/// A port of a Service or of an EndpointSlice.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct PortObject {
+    /// Absent or empty: no SRV name.
+    pub name: Option<String>,
+    /// `TCP` (default), `UDP` or `SCTP`.
+    pub protocol: Option<String>,
+    /// Absent in a slice: all ports.
+    pub port: Option<i64>,
+}
+
+/// A discovery.k8s.io/v1 EndpointSlice.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SliceObject {
+    /// Name, namespace, resource version, the service's label and the trigger time.
+    #[serde(deserialize_with = "slim_metadata")]
+    pub metadata: ObjectMeta,
+    /// `IPv4`, `IPv6` or `FQDN`.
+    #[serde(default)]
+    pub address_type: Option<String>,
+    /// The endpoints.
+    #[serde(default)]
+    pub endpoints: Option<Vec<EndpointObject>>,
+    /// The ports that all of them have.
+    #[serde(default)]
+    pub ports: Option<Vec<PortObject>>,
+}
+
+/// An entry of `EndpointSlice.endpoints`.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct EndpointObject {
+    /// At least one; all of the slice's address type.
+    pub addresses: Option<Vec<String>>,
+    /// Readiness.
+    pub conditions: Option<ConditionsObject>,
+    /// The name below the service's.
+    pub hostname: Option<String>,
+    /// The topology zone.
+    pub zone: Option<String>,
+}
+
+/// `Endpoint.conditions`: the controller folds `publishNotReadyAddresses` and termination into
+/// `ready`, so the others are not read.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct ConditionsObject {
+    /// Absent means ready.
+    pub ready: Option<bool>,
+}
+
+/// A v1 Namespace; its name is all that counts.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NamespaceObject {
+    /// The name.
+    #[serde(deserialize_with = "slim_metadata")]
+    pub metadata: ObjectMeta,
+}
+
+/// The metadata that is read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SlimMetadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    resource_version: Option<String>,
+    labels: Option<SlimLabels>,
+    annotations: Option<SlimAnnotations>,
+}
+
+/// The one label that is read.
+#[derive(Deserialize)]
+struct SlimLabels {
+    #[serde(rename = "kubernetes.io/service-name")]
+    service: Option<String>,
+}
+
+/// The one annotation that is read.
+#[derive(Deserialize)]
+struct SlimAnnotations {
+    #[serde(rename = "endpoints.kubernetes.io/last-change-trigger-time")]
+    trigger: Option<String>,
+}
+
+/// Decodes the five fields that count into the type that kube's watcher wants to see.
+fn slim_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    let slim = SlimMetadata::deserialize(deserializer)?;
+    let one = |key: &str, value: Option<String>| {
+        value.map(|value| BTreeMap::from([(key.to_owned(), value)]))
+    };
+    Ok(ObjectMeta {
+        name: slim.name,
+        namespace: slim.namespace,
+        resource_version: slim.resource_version,
+        labels: one(SERVICE_LABEL, slim.labels.and_then(|labels| labels.service)),
+        annotations: one(
+            TRIGGER_ANNOTATION,
+            slim.annotations.and_then(|notes| notes.trigger),
+        ),
+        ..ObjectMeta::default()
+    })
+}
+
+/// Makes a slim type known to kube: which API path lists it.
+macro_rules! resource {
+    ($object:ty, $group:literal, $kind:literal, $plural:literal) => {
+        impl kube::Resource for $object {
+            type DynamicType = ();
+            type Scope = NamespaceResourceScope;
+
+            fn kind((): &()) -> Cow<'_, str> {
+                $kind.into()
+            }
+            fn group((): &()) -> Cow<'_, str> {
+                $group.into()
+            }
+            fn version((): &()) -> Cow<'_, str> {
+                "v1".into()
+            }
+            fn plural((): &()) -> Cow<'_, str> {
+                $plural.into()
+            }
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+            fn meta_mut(&mut self) -> &mut ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
+}
+
+resource!(ServiceObject, "", "Service", "services");
+resource!(
+    SliceObject,
+    "discovery.k8s.io",
+    "EndpointSlice",
+    "endpointslices"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_only_what_counts() {
+        let slice: SliceObject = serde_json::from_value(serde_json::json!({
+            "metadata": {
+                "name": "db-x", "namespace": "shop", "resourceVersion": "7",
+                "managedFields": [{"manager": "m"}],
+                "labels": {"kubernetes.io/service-name": "db", "other": "x"},
+                "annotations": {TRIGGER_ANNOTATION: "2026-11-22T10:00:00Z", "big": "y"},
+            },
+            "addressType": "IPv4", "endpoints": null,
+        }))
+        .unwrap();
+        assert_eq!(slice.metadata.labels.unwrap().len(), 1);
+        assert_eq!(slice.metadata.annotations.unwrap().len(), 1);
+        assert!(slice.metadata.managed_fields.is_none());
+        assert!(slice.endpoints.is_none());
+    }
+
+    #[test]
+    fn a_wrong_type_is_an_error_and_not_a_default() {
+        let service = serde_json::json!({"metadata": {"name": "a"}, "spec": {"ports": 7}});
+        serde_json::from_value::<ServiceObject>(service).unwrap_err();
+    }
+}

@@ -1,0 +1,138 @@
+//! The answer of `nss-k8s query`, as text and as JSON.
+
+use nss_k8s_stub::{Outcome, Reason};
+use nss_k8s_zone::{Found, Name};
+use serde::Serialize;
+
+/// Everything that is said about one question; the fields of the JSON form.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Answer {
+    /// As asked.
+    pub(super) name: String,
+    /// `answer`, `nodata`, `nxdomain` or `pass`.
+    pub(super) verdict: &'static str,
+    /// Why the process's libc would answer instead; the word of the debug line.
+    pub(super) reason: Option<String>,
+    /// Who owns the data, or the CNAME's target.
+    pub(super) canonical: Option<String>,
+    /// Addresses, SRV data or names.
+    pub(super) records: Vec<String>,
+    /// The candidates, in the order in which the libc would ask.
+    pub(super) tried: Vec<Tried>,
+    /// The zone's state.
+    pub(super) state: &'static str,
+    /// The zone's serial.
+    pub(super) serial: u64,
+    /// Seconds since the agent's last beat.
+    pub(super) alive_age: u64,
+    /// Seconds since the watches were last known to be healthy.
+    pub(super) synced_age: Option<u64>,
+    /// What the process's resolv.conf is taken to say.
+    pub(super) resolv_conf: String,
+}
+
+/// One candidate.
+#[derive(Debug, Serialize)]
+pub(super) struct Tried {
+    /// The absolute name.
+    pub(super) candidate: String,
+    /// In words.
+    pub(super) verdict: String,
+}
+
+impl Answer {
+    /// Takes the walk's outcome over.
+    pub(super) fn decide(&mut self, outcome: Outcome, canonical: &Name) {
+        let canonical = String::from_utf8_lossy(canonical.as_bytes()).into_owned();
+        let canonical = (!canonical.is_empty()).then_some(canonical);
+        self.verdict = match outcome {
+            Outcome::Answer { .. } => "answer",
+            Outcome::NoData => "nodata",
+            Outcome::NxDomain => "nxdomain",
+            Outcome::Chase | Outcome::Room(_) | Outcome::Pass(_) => "pass",
+        };
+        self.reason = match outcome {
+            Outcome::Pass(reason) => Some(reason.as_str().to_owned()),
+            Outcome::Chase => Some("chase".to_owned()),
+            Outcome::Room(_) => Some("room".to_owned()),
+            _ => None,
+        };
+        if matches!(outcome, Outcome::Answer { .. } | Outcome::Chase) {
+            self.canonical = canonical;
+        }
+    }
+
+    /// Takes the zone's word on one candidate over; true when it ends the search.
+    pub(super) fn settle(&mut self, found: Found, candidate: &str) -> bool {
+        let (verdict, reason) = match found {
+            Found::Answer { .. } => ("answer", None),
+            // A name that exists without the type is remembered, and the search goes on.
+            Found::NoData => ("nodata", None),
+            Found::NxDomain if self.verdict == "nodata" => return false,
+            Found::NxDomain => ("nxdomain", None),
+            Found::Ask(ask) => ("pass", Some(Reason::Ask(ask))),
+            Found::Unavailable(why) => ("pass", Some(Reason::Unavailable(why))),
+            Found::Outside | Found::Chase | Found::Room(_) => ("pass", Some(Reason::External)),
+        };
+        self.verdict = verdict;
+        self.reason = reason.map(|reason| reason.as_str().to_owned());
+        if verdict == "answer" {
+            self.canonical = Some(candidate.to_owned());
+        }
+        matches!(verdict, "answer" | "pass")
+    }
+
+    /// Prints the answer; `explain`: also how it came about.
+    pub(super) fn print(&self, explain: bool) {
+        if explain {
+            println!("{}", self.name);
+            for line in self.resolv_conf.lines() {
+                println!("  | {line}");
+            }
+            let width = self
+                .tried
+                .iter()
+                .map(|tried| tried.candidate.len())
+                .max()
+                .unwrap_or(0);
+            for (index, Tried { candidate, verdict }) in self.tried.iter().enumerate() {
+                println!("  {}. {candidate:<width$}  {verdict}", index + 1);
+            }
+        }
+        match (self.verdict, self.reason.as_deref()) {
+            ("pass", Some(reason)) if !explain => println!("pass({reason})"),
+            ("nodata" | "nxdomain", _) if !explain => println!("{}", self.verdict),
+            _ => {}
+        }
+        if explain && let Some(canonical) = &self.canonical {
+            println!("  canonical name: {canonical}");
+        }
+        let indent = if explain { "  " } else { "" };
+        for record in &self.records {
+            println!("{indent}{record}");
+        }
+        if explain {
+            println!("  {}", self.who());
+            let synced = self
+                .synced_age
+                .map_or_else(|| "never".to_owned(), |s| format!("{s} s ago"));
+            println!(
+                "  zone: {}, serial {}, alive {} s ago, synced {synced}",
+                self.state, self.serial, self.alive_age
+            );
+        }
+    }
+
+    /// Who would answer the process, in words.
+    fn who(&self) -> String {
+        match (self.verdict, self.reason.as_deref()) {
+            ("answer", _) => "answered by: the zone, in the process".to_owned(),
+            ("nodata", _) => "answered by: the zone: the name has no such record".to_owned(),
+            ("nxdomain", _) => "answered by: the zone: the name does not exist".to_owned(),
+            (_, Some(reason)) => {
+                format!("answered by: the process's libc and its DNS (pass: {reason})")
+            }
+            (_, None) => "answered by: the process's libc and its DNS".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The kill switch: `nss-k8s disable` and `enable`. A file in the private directory says what is
+//! wanted, so it outlives every agent; a running agent follows it, without one we write the zone's
+//! state ourselves under the lock.
+
+use anyhow::{Context, Result, bail};
+use nss_k8s_zone::{Dump, OpenError, Options, State, Writer};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a running agent may take to follow.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The file that says what is wanted.
+pub struct Switch {
+    path: PathBuf,
+}
+
+impl Switch {
+    /// The switch of one base directory.
+    pub fn new(base: &Path) -> Self {
+        Self {
+            path: base.join("private/disabled"),
+        }
+    }
+
+    /// Whether every process is to pass. A switch that cannot be read counts as set only when it is
+    /// certainly there.
+    pub fn is_off(&self) -> bool {
+        self.path.try_exists().unwrap_or(false)
+    }
+
+    fn set(&self, off: bool) -> io::Result<()> {
+        if off {
+            return fs::write(&self.path, "nss-k8s disable\n");
+        }
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Turns every process of the node off (`off`) or on again, and waits until the zone says so.
+pub fn turn(base: &Path, off: bool) -> Result<()> {
+    let path = zone_path(base);
+    let apex = Dump::open(&path)?.apex().to_owned();
+    let switch = Switch::new(base);
+    switch
+        .set(off)
+        .with_context(|| format!("cannot write {}", switch.path.display()))?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if (Dump::open(&path)?.state() == State::Disabled) == off {
+            let word = if off {
+                "disabled: every process passes"
+            } else {
+                "enabled"
+            };
+            println!("{word} ({})", path.display());
+            return Ok(());
+        }
+        match Writer::open(Options::new(base, &apex)) {
+            Ok((mut writer, _)) if off => writer.disable(),
+            Ok((mut writer, _)) => writer.enable(),
+            Err(OpenError::Locked { holder, .. }) if Instant::now() >= deadline => {
+                let holder = holder.map_or_else(String::new, |pid| format!(" (process {pid})"));
+                bail!(
+                    "the agent{holder} has not followed {} in time",
+                    switch.path.display()
+                );
+            }
+            // The agent looks at the file several times a second.
+            Err(OpenError::Locked { .. }) => thread::sleep(Duration::from_millis(50)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The zone file that processes map, below a base directory.
+pub fn zone_path(base: &Path) -> PathBuf {
+    base.join("view/default/zone.v1")
+}
