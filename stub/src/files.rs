@@ -6,7 +6,7 @@
 //! vanishes in the middle (siglongjmp, vfork and exec) leaves the old version published.
 //!
 //! ```text
-//!   lookup --> CURRENT --> Files { settings, hosts index }   immutable
+//!   lookup --> current --> Files { settings, hosts index }   immutable
 //!                 ^
 //!                 '-- compare-and-swap by who found a change, at most REPLACEMENTS times
 //! ```
@@ -21,13 +21,36 @@ use core::ptr::{NonNull, addr_of_mut, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use nss_k8s_zone::{Address, Now};
 
-const RESOLV_CONF: &CStr = c"/etc/resolv.conf";
-const NSSWITCH_CONF: &CStr = c"/etc/nsswitch.conf";
-const HOSTS: &CStr = c"/etc/hosts";
-
 /// How often one process may see its files change. Beyond that it passes: what is published is
 /// never freed, and a program whose resolv.conf changes all day is no pod.
 const REPLACEMENTS: u32 = 64;
+
+/// The files of this process.
+static ETC: Cache = Cache::new(Paths {
+    resolv_conf: c"/etc/resolv.conf",
+    nsswitch: c"/etc/nsswitch.conf",
+    hosts: c"/etc/hosts",
+});
+
+/// Where the files are.
+#[derive(Clone, Copy)]
+struct Paths {
+    resolv_conf: &'static CStr,
+    nsswitch: &'static CStr,
+    hosts: &'static CStr,
+}
+
+/// The published version, and what decides when the next one is looked for.
+struct Cache {
+    paths: Paths,
+    current: AtomicPtr<Files>,
+    /// The second in which somebody last looked for changes.
+    checked: AtomicU64,
+    /// How often `current` was replaced.
+    replaced: AtomicU32,
+    /// A change was seen after the last replacement that is allowed.
+    exhausted: AtomicBool,
+}
 
 /// One version of everything that is read from `/etc`.
 pub(crate) struct Files {
@@ -44,40 +67,11 @@ pub(crate) struct Files {
 /// A file's version, or the error of looking for it.
 type Seen = Result<FileVersion, i32>;
 
-/// The published version.
-static CURRENT: AtomicPtr<Files> = AtomicPtr::new(null_mut());
-/// The second in which somebody last looked for changes.
-static CHECKED: AtomicU64 = AtomicU64::new(u64::MAX);
-/// How often CURRENT was replaced.
-static REPLACED: AtomicU32 = AtomicU32::new(0);
-/// A change was seen after the last replacement that is allowed.
-static EXHAUSTED: AtomicBool = AtomicBool::new(false);
-
 impl Files {
-    /// The files as of at most a second ago. `None` when they cannot be read or mapped now: libc
-    /// answers this lookup, and the next one tries again.
+    /// The files of `/etc` as of at most a second ago. `None` when they cannot be read or mapped
+    /// now: libc answers this lookup, and the next one tries again.
     pub(crate) fn current(libc: Libc, now: Now) -> Option<&'static Self> {
-        // Acquire: pairs with the Release of `publish`, makes the parsed files visible.
-        let known = NonNull::new(CURRENT.load(Ordering::Acquire));
-        let Some(known) = known else {
-            CHECKED.store(now.0, Ordering::Relaxed);
-            return Self::load(libc, None).map(|loaded| publish(None, loaded));
-        };
-        // SAFETY: what is published is complete, never written again and never unmapped.
-        let files: &'static Self = unsafe { known.as_ref() };
-        if CHECKED.load(Ordering::Relaxed) == now.0
-            || CHECKED.swap(now.0, Ordering::Relaxed) == now.0
-        {
-            return (!EXHAUSTED.load(Ordering::Relaxed)).then_some(files);
-        }
-        if files.is_unchanged() {
-            return (!EXHAUSTED.load(Ordering::Relaxed)).then_some(files);
-        }
-        if REPLACED.load(Ordering::Relaxed) >= REPLACEMENTS {
-            EXHAUSTED.store(true, Ordering::Relaxed);
-            return None;
-        }
-        Self::load(libc, Some(files)).map(|loaded| publish(Some(known), loaded))
+        ETC.current(libc, now)
     }
 
     /// Whether libc could find the name in the hosts file.
@@ -99,23 +93,26 @@ impl Files {
         Some(Hosts::new(self.settings.libc, slots))
     }
 
-    fn is_unchanged(&self) -> bool {
-        let [resolv_conf, nsswitch, hosts] = &self.versions;
-        let keeps_resolv_conf = self
-            .settings
+    /// `no-reload` freezes resolv.conf in glibc.
+    fn keeps_resolv_conf(&self) -> bool {
+        self.settings
             .resolv_conf
             .as_ref()
-            .is_ok_and(|read| read.no_reload);
-        (keeps_resolv_conf || sys::file_version(RESOLV_CONF) == *resolv_conf)
-            && sys::file_version(NSSWITCH_CONF) == *nsswitch
-            && sys::file_version(HOSTS) == *hosts
+            .is_ok_and(|read| read.no_reload)
+    }
+
+    fn is_unchanged(&self, paths: &Paths) -> bool {
+        let [resolv_conf, nsswitch, hosts] = &self.versions;
+        (self.keeps_resolv_conf() || sys::file_version(paths.resolv_conf) == *resolv_conf)
+            && sys::file_version(paths.nsswitch) == *nsswitch
+            && sys::file_version(paths.hosts) == *hosts
     }
 
     /// Reads and parses everything into a new mapping.
-    fn load(libc: Libc, old: Option<&Self>) -> Option<NonNull<Self>> {
+    fn load(paths: &Paths, libc: Libc, old: Option<&Self>) -> Option<NonNull<Self>> {
         let memory: NonNull<Self> = sys::map_anonymous(size_of::<Self>())?.cast();
         // SAFETY: fresh memory, aligned to a page and as long as the struct; nobody else has it.
-        let filled = unsafe { fill(memory.as_ptr(), libc, old) };
+        let filled = unsafe { fill(memory.as_ptr(), paths, libc, old) };
         if filled.is_none() {
             discard(memory);
         }
@@ -123,31 +120,64 @@ impl Files {
     }
 }
 
-/// Publishes `loaded` in place of `known` and returns what is published now: that, or what another
-/// thread was quicker with.
-fn publish(known: Option<NonNull<Files>>, loaded: NonNull<Files>) -> &'static Files {
-    let expected = known.map_or(null_mut(), NonNull::as_ptr);
-    // Release: whoever loads the pointer sees the parsed files.
-    let published = CURRENT.compare_exchange(
-        expected,
-        loaded.as_ptr(),
-        Ordering::Release,
-        Ordering::Acquire,
-    );
-    let current = match published.map_err(NonNull::new) {
-        Err(Some(other)) => {
-            discard(loaded);
-            other
+impl Cache {
+    const fn new(paths: Paths) -> Self {
+        Self {
+            paths,
+            current: AtomicPtr::new(null_mut()),
+            checked: AtomicU64::new(u64::MAX),
+            replaced: AtomicU32::new(0),
+            exhausted: AtomicBool::new(false),
         }
-        Ok(_) | Err(None) => {
-            if known.is_some() {
-                REPLACED.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// See [`Files::current`].
+    fn current(&self, libc: Libc, now: Now) -> Option<&'static Files> {
+        // Acquire: pairs with the Release of `publish`, makes the parsed files visible.
+        let Some(known) = NonNull::new(self.current.load(Ordering::Acquire)) else {
+            self.checked.store(now.0, Ordering::Relaxed);
+            return Files::load(&self.paths, libc, None).map(|loaded| self.publish(None, loaded));
+        };
+        // SAFETY: what is published is complete, never written again and never unmapped.
+        let files: &'static Files = unsafe { known.as_ref() };
+        let is_checked = self.checked.load(Ordering::Relaxed) == now.0
+            || self.checked.swap(now.0, Ordering::Relaxed) == now.0;
+        if is_checked || files.is_unchanged(&self.paths) {
+            return (!self.exhausted.load(Ordering::Relaxed)).then_some(files);
+        }
+        if self.replaced.load(Ordering::Relaxed) >= REPLACEMENTS {
+            self.exhausted.store(true, Ordering::Relaxed);
+            return None;
+        }
+        Files::load(&self.paths, libc, Some(files)).map(|loaded| self.publish(Some(known), loaded))
+    }
+
+    /// Publishes `loaded` in place of `known` and returns what is published now: that, or what
+    /// another thread was quicker with.
+    fn publish(&self, known: Option<NonNull<Files>>, loaded: NonNull<Files>) -> &'static Files {
+        let expected = known.map_or(null_mut(), NonNull::as_ptr);
+        // Release: whoever loads the pointer sees the parsed files.
+        let published = self.current.compare_exchange(
+            expected,
+            loaded.as_ptr(),
+            Ordering::Release,
+            Ordering::Acquire,
+        );
+        let current = match published.map_err(NonNull::new) {
+            Err(Some(other)) => {
+                discard(loaded);
+                other
             }
-            loaded
-        }
-    };
-    // SAFETY: what is published is complete, never written again and never unmapped.
-    unsafe { current.as_ref() }
+            Ok(_) | Err(None) => {
+                if known.is_some() {
+                    self.replaced.fetch_add(1, Ordering::Relaxed);
+                }
+                loaded
+            }
+        };
+        // SAFETY: what is published is complete, never written again and never unmapped.
+        unsafe { current.as_ref() }
+    }
 }
 
 /// Gives back a version that nobody has seen.
@@ -160,7 +190,7 @@ fn discard(memory: NonNull<Files>) {
 ///
 /// # Safety
 /// `files` points to zeroed memory of that size and alignment that nobody else uses.
-unsafe fn fill(files: *mut Files, libc: Libc, old: Option<&Files>) -> Option<()> {
+unsafe fn fill(files: *mut Files, paths: &Paths, libc: Libc, old: Option<&Files>) -> Option<()> {
     // SAFETY: the caller's contract; any bytes are valid for these arrays, and the two do not
     // overlap.
     let (slots, scratch) = unsafe {
@@ -169,28 +199,16 @@ unsafe fn fill(files: *mut Files, libc: Libc, old: Option<&Files>) -> Option<()>
             &mut *addr_of_mut!((*files).scratch),
         )
     };
-    let (nsswitch_seen, placement) = {
-        let (seen, text) = read(NSSWITCH_CONF, libc, scratch)?;
-        (seen, text.map_or(Placement::Unplaced, Placement::parse))
-    };
-    let (hosts_seen, hosts_size) = {
-        let (seen, text) = read(HOSTS, libc, scratch)?;
-        (
-            seen,
-            text.and_then(|text| Hosts::parse(libc, text, slots))
-                .unwrap_or(0),
-        )
-    };
-    let kept = old.filter(|old| {
-        old.settings
-            .resolv_conf
-            .as_ref()
-            .is_ok_and(|read| read.no_reload)
-    });
-    let (resolv_conf_seen, resolv_conf) = match kept {
+    let (nsswitch_seen, text) = read(paths.nsswitch, libc, scratch)?;
+    let placement = text.map_or(Placement::Unplaced, Placement::parse);
+    let (hosts_seen, text) = read(paths.hosts, libc, scratch)?;
+    let hosts_size = text
+        .and_then(|text| Hosts::parse(libc, text, slots))
+        .unwrap_or(0);
+    let (resolv_conf_seen, resolv_conf) = match old.filter(|old| old.keeps_resolv_conf()) {
         Some(old) => (Err(0), old.settings.resolv_conf.clone()),
         None => {
-            let (seen, text) = read(RESOLV_CONF, libc, scratch)?;
+            let (seen, text) = read(paths.resolv_conf, libc, scratch)?;
             (
                 seen,
                 text.map_or(Err(Unclear::Unreadable), |text| {
@@ -260,3 +278,6 @@ const fn is_missing(libc: Libc, error: i32) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
