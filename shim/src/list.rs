@@ -26,100 +26,44 @@ pub(crate) fn build(
     services: &Services,
     canonical: &Name,
 ) -> Result<NonNull<addrinfo>, c_int> {
-    let of = move |wanted: bool| {
-        addresses
-            .iter()
-            .filter(move |address| (address.family == first) == wanted)
-    };
-    let entries = of(true).chain(of(false)).flat_map(|address| {
-        services
-            .as_slice()
-            .iter()
-            .map(move |service| (address, service))
-    });
+    let count = addresses
+        .len()
+        .checked_mul(services.as_slice().len())
+        .ok_or(EAI_MEMORY)?;
     let name = if request.wants_canonical {
         canonical.as_bytes()
     } else {
         &[]
     };
-    let list = match request.libc {
-        Libc::Glibc => glibc(entries, request.echoed_flags, name),
-        Libc::Musl => {
-            let count = addresses.len().checked_mul(services.as_slice().len());
-            count.and_then(|count| musl(entries, count, name))
-        }
-    };
-    list.ok_or(EAI_MEMORY)
-}
-
-/// glibc's `freeaddrinfo` (nss/getaddrinfo.c) frees `ai_canonname` and the entry, for each entry.
-fn glibc<'a>(
-    entries: impl Iterator<Item = (&'a Address, &'a Service)>,
-    flags: c_int,
-    canonical: &[u8],
-) -> Option<NonNull<addrinfo>> {
-    /// One allocation.
-    #[repr(C)]
-    struct Entry {
-        info: addrinfo,
-        socket: [u8; 28],
-    }
-    let mut head: *mut addrinfo = null_mut();
-    let mut tail: *mut addrinfo = null_mut();
-    for (address, service) in entries {
-        let (socket, length) = socket_address(address, service);
-        let Some(entry) = sys::allocate(size_of::<Entry>()) else {
-            // SAFETY: the list so far is ours alone.
-            unsafe { release(head) };
-            return None;
-        };
-        let entry = entry.cast::<Entry>().as_ptr();
-        // SAFETY: a fresh block of the entry's size, aligned as malloc aligns; `tail` is null or
-        // the entry before.
-        unsafe {
-            (&raw mut (*entry).socket).write(socket);
-            let place = (&raw mut (*entry).socket).cast::<sockaddr>();
-            (&raw mut (*entry).info).write(info(address, service, flags, place, length));
-            match tail.as_mut() {
-                None => head = entry.cast(),
-                Some(before) => before.ai_next = entry.cast(),
+    let mut list = List::new(request.libc, count, name).ok_or(EAI_MEMORY)?;
+    for of_first in [true, false] {
+        for address in addresses
+            .iter()
+            .filter(|one| (one.family == first) == of_first)
+        {
+            for service in services.as_slice() {
+                if !list.push(address, service, request.echoed_flags) {
+                    list.release();
+                    return Err(EAI_MEMORY);
+                }
             }
         }
-        tail = entry.cast();
     }
-    let head = NonNull::new(head)?;
-    if !canonical.is_empty() {
-        let Some(text) = canonical.len().checked_add(1).and_then(sys::allocate) else {
-            // SAFETY: the list is ours alone.
-            unsafe { release(head.as_ptr()) };
-            return None;
-        };
-        // SAFETY: a fresh block of one byte more than the name; the entry is ours alone.
-        unsafe {
-            write_text(text.as_ptr(), canonical);
-            (*head.as_ptr()).ai_canonname = text.as_ptr().cast();
-        }
-    }
-    Some(head)
+    list.finish(name).ok_or(EAI_MEMORY)
 }
 
-/// Frees a list of [`glibc`] that has no canonical name yet.
-///
-/// # Safety
-/// The list is of that function's making, and nobody else has it.
-unsafe fn release(mut next: *mut addrinfo) {
-    while let Some(entry) = NonNull::new(next) {
-        // SAFETY: the caller's contract; the successor is read before the entry goes.
-        unsafe {
-            next = entry.as_ref().ai_next;
-            sys::release(entry.cast());
-        }
-    }
+/// What both libcs begin an entry with. glibc's is this alone, one allocation each, and its
+/// `freeaddrinfo` (nss/getaddrinfo.c) frees `ai_canonname` and the entry, for each.
+#[repr(C)]
+struct Entry {
+    info: addrinfo,
+    socket: [u8; 28],
 }
 
 /// musl's `struct aibuf` (src/network/lookup.h). Its `freeaddrinfo` goes back by `slot` to the
-/// first one, takes the freed entries from its `ref` and frees the block when none is left. Before
-/// 1.1.21 it simply freed the first entry's address, which is the block's.
+/// first one, takes the freed entries from its `references` and frees the block when none is left.
+/// Before 1.1.21 it simply freed the first entry's address, which is the block's. It begins as
+/// [`Entry`] does.
 #[repr(C)]
 struct MuslEntry {
     info: addrinfo,
@@ -130,64 +74,129 @@ struct MuslEntry {
 }
 
 const _: () = assert!(size_of::<MuslEntry>() == 88 && offset_of!(MuslEntry, slot) == 80);
+const _: () = assert!(offset_of!(MuslEntry, socket) == offset_of!(Entry, socket));
 
-/// One block: `count` entries, then the name that all of them share.
-fn musl<'a>(
-    entries: impl Iterator<Item = (&'a Address, &'a Service)>,
+/// A list in the making, ours alone.
+struct List {
+    libc: Libc,
+    /// musl's one block.
+    block: *mut MuslEntry,
     count: usize,
-    canonical: &[u8],
-) -> Option<NonNull<addrinfo>> {
-    let references = i16::try_from(count).ok().filter(|count| *count > 0)?;
-    let name_offset = count.checked_mul(size_of::<MuslEntry>())?;
-    let size = name_offset.checked_add(canonical.len())?.checked_add(1)?;
-    let block = sys::allocate_zeroed(1, size)?;
-    let first = block.cast::<MuslEntry>().as_ptr();
-    let mut name: *mut c_char = null_mut();
-    if !canonical.is_empty() {
-        // SAFETY: the block has the name's length and one more behind the entries.
-        unsafe {
-            let text = block.as_ptr().add(name_offset);
-            write_text(text, canonical);
-            name = text.cast();
-        }
-    }
-    for (index, (address, service)) in entries.take(count).enumerate() {
-        let (socket, length) = socket_address(address, service);
-        // SAFETY: `index` is below `count`, and so many entries fit; the block is ours alone.
-        unsafe {
-            let entry = first.add(index);
-            (&raw mut (*entry).socket).write(socket);
-            let place = (&raw mut (*entry).socket).cast::<sockaddr>();
-            (*entry).info = info(address, service, 0, place, length);
-            (*entry).info.ai_canonname = name;
-            (*entry).slot = i16::try_from(index).unwrap_or(0);
-            if index > 0 {
-                (*entry.sub(1)).info.ai_next = entry.cast();
-            }
-        }
-    }
-    // SAFETY: there is at least one entry.
-    unsafe { (*first).references = references };
-    Some(block.cast())
+    filled: usize,
+    head: *mut addrinfo,
+    tail: *mut addrinfo,
+    /// musl's: of every entry.
+    name: *mut c_char,
 }
 
-/// An entry without canonical name and successor.
-fn info(
-    address: &Address,
-    service: &Service,
-    flags: c_int,
-    socket: *mut sockaddr,
-    length: libc::socklen_t,
-) -> addrinfo {
-    addrinfo {
-        ai_flags: flags,
-        ai_family: family(address),
-        ai_socktype: service.socket_type,
-        ai_protocol: service.protocol,
-        ai_addrlen: length,
-        ai_addr: socket,
-        ai_canonname: null_mut(),
-        ai_next: null_mut(),
+impl List {
+    /// Room for `count` entries where the libc wants one block; the name is in it.
+    fn new(libc: Libc, count: usize, canonical: &[u8]) -> Option<Self> {
+        let (head, tail) = (null_mut(), null_mut());
+        let mut list = Self {
+            libc,
+            block: null_mut(),
+            count,
+            filled: 0,
+            head,
+            tail,
+            name: null_mut(),
+        };
+        if libc == Libc::Musl {
+            let references = i16::try_from(count).ok().filter(|count| *count > 0)?;
+            let entries = count.checked_mul(size_of::<MuslEntry>())?;
+            let size = entries.checked_add(canonical.len())?.checked_add(1)?;
+            let block = sys::allocate_zeroed(1, size)?;
+            list.block = block.as_ptr().cast();
+            // SAFETY: there is at least one entry, and behind all of them room for the name.
+            unsafe {
+                (*list.block).references = references;
+                if !canonical.is_empty() {
+                    list.name = write_text(block.as_ptr().add(entries), canonical);
+                }
+            }
+        }
+        Some(list)
+    }
+
+    /// Appends one entry; false when there is no memory for it.
+    #[must_use]
+    fn push(&mut self, address: &Address, service: &Service, flags: c_int) -> bool {
+        let Some(entry) = self.place() else {
+            return false;
+        };
+        let entry = entry.as_ptr();
+        let (socket, ai_addrlen) = socket_address(address, service);
+        // SAFETY: a place of our own for an entry, aligned as the host allocates; `tail` is null or
+        // the entry before.
+        unsafe {
+            (&raw mut (*entry).socket).write(socket);
+            (&raw mut (*entry).info).write(addrinfo {
+                ai_flags: flags,
+                ai_family: family(address),
+                ai_socktype: service.socket_type,
+                ai_protocol: service.protocol,
+                ai_addrlen,
+                ai_addr: (&raw mut (*entry).socket).cast::<sockaddr>(),
+                ai_canonname: self.name,
+                ai_next: null_mut(),
+            });
+            match self.tail.as_mut() {
+                None => self.head = entry.cast(),
+                Some(before) => before.ai_next = entry.cast(),
+            }
+        }
+        self.tail = entry.cast();
+        true
+    }
+
+    /// Where the next entry goes.
+    fn place(&mut self) -> Option<NonNull<Entry>> {
+        if self.libc == Libc::Glibc {
+            return Some(sys::allocate(size_of::<Entry>())?.cast());
+        }
+        let index = self.filled;
+        if index >= self.count {
+            return None;
+        }
+        self.filled = index.saturating_add(1);
+        let slot = i16::try_from(index).ok()?;
+        // SAFETY: the block has more than `index` entries.
+        unsafe {
+            let entry = self.block.add(index);
+            (*entry).slot = slot;
+            NonNull::new(entry.cast())
+        }
+    }
+
+    /// The finished list; `None` when it is empty or when there is no memory for the name.
+    fn finish(self, canonical: &[u8]) -> Option<NonNull<addrinfo>> {
+        let head = NonNull::new(self.head)?;
+        if self.libc == Libc::Glibc && !canonical.is_empty() {
+            let Some(text) = canonical.len().checked_add(1).and_then(sys::allocate) else {
+                self.release();
+                return None;
+            };
+            // SAFETY: a fresh block of one byte more than the name; the entry is ours alone.
+            unsafe { (*head.as_ptr()).ai_canonname = write_text(text.as_ptr(), canonical) };
+        }
+        Some(head)
+    }
+
+    /// Frees what was allocated.
+    fn release(self) {
+        if let Some(block) = NonNull::new(self.block) {
+            // SAFETY: of `allocate_zeroed`, freed once; the entries are in it.
+            return unsafe { sys::release(block.cast()) };
+        }
+        let mut next = self.head;
+        while let Some(entry) = NonNull::new(next) {
+            // SAFETY: each entry is of `allocate`, freed once, after its successor was read.
+            unsafe {
+                next = entry.as_ref().ai_next;
+                sys::release(entry.cast());
+            }
+        }
     }
 }
 
@@ -213,14 +222,15 @@ fn family(address: &Address) -> c_int {
     }
 }
 
-/// Writes bytes and a NUL.
+/// Writes bytes and a NUL; where they begin, as C has it.
 ///
 /// # Safety
 /// One byte more than `text` has is writable at `place`.
-unsafe fn write_text(place: *mut u8, text: &[u8]) {
+unsafe fn write_text(place: *mut u8, text: &[u8]) -> *mut c_char {
     // SAFETY: the caller's contract; a fresh block does not overlap a slice.
     unsafe {
         place.copy_from_nonoverlapping(text.as_ptr(), text.len());
         place.add(text.len()).write(0);
     }
+    place.cast()
 }

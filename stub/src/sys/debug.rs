@@ -15,7 +15,9 @@ pub fn debug(call: &str, name: &[u8], outcome: Outcome) {
     #[cfg(plant_panic)]
     assert!(name.len() != 4242, "planted");
     if is_on() {
-        write_line(call, words(outcome), |line| line.append_name(name));
+        let mut line = Line::new(call);
+        line.append_name(name);
+        line.write(words(outcome));
     }
 }
 
@@ -23,17 +25,21 @@ pub fn debug(call: &str, name: &[u8], outcome: Outcome) {
 /// program asked for besides the name.
 pub fn debug_pass(call: &str, name: &[u8], reason: &str) {
     if is_on() {
-        write_line(call, ("pass(", reason, ")"), |line| line.append_name(name));
+        let mut line = Line::new(call);
+        line.append_name(name);
+        line.write(("pass(", reason, ")"));
     }
 }
 
 /// Reports a reverse lookup through the entry point `call`.
 pub fn debug_reverse(call: &str, address: &Address, outcome: Outcome) {
     if is_on() {
-        write_line(call, words(outcome), |line| match address.family {
+        let mut line = Line::new(call);
+        match address.family {
             Family::V4 => line.append_v4(address.as_octets()),
             Family::V6 => line.append_v6(&address.octets),
-        });
+        }
+        line.write(words(outcome));
     }
 }
 
@@ -65,25 +71,6 @@ fn words(outcome: Outcome) -> (&'static str, &'static str, &'static str) {
     }
 }
 
-#[cold]
-#[inline(never)]
-fn write_line(call: &str, words: (&str, &str, &str), subject: impl FnOnce(&mut Line)) {
-    let mut line = Line {
-        length: 0,
-        text: [0; 512],
-    };
-    for part in ["nss-k8s: ", call, " \""] {
-        line.append(part);
-    }
-    subject(&mut line);
-    let (before, reason, after) = words;
-    for part in ["\" -> ", before, reason, after, "\n"] {
-        line.append(part);
-    }
-    // One write, so that the lines of threads do not mix.
-    call::write(2, line.text.get(..line.length).unwrap_or(&[]));
-}
-
 /// A line of bounded length; what does not fit is left out.
 struct Line {
     length: usize,
@@ -91,6 +78,31 @@ struct Line {
 }
 
 impl Line {
+    /// A line up to its subject.
+    #[cold]
+    #[inline(never)]
+    fn new(call: &str) -> Self {
+        let mut line = Self {
+            length: 0,
+            text: [0; 512],
+        };
+        for part in ["nss-k8s: ", call, " \""] {
+            line.append(part);
+        }
+        line
+    }
+
+    /// Ends the line and writes it, with one write, so that the lines of threads do not mix.
+    #[cold]
+    #[inline(never)]
+    fn write(mut self, (before, reason, after): (&str, &str, &str)) {
+        for part in ["\" -> ", before, reason, after, "\n"] {
+            self.append(part);
+        }
+        call::write(2, self.text.get(..self.length).unwrap_or(&[]));
+    }
+
+    #[inline(never)]
     fn append(&mut self, text: &str) {
         for byte in text.bytes() {
             self.push(byte);
@@ -99,6 +111,7 @@ impl Line {
 
     /// A name as the program passed it: what is no printable ASCII, or a quote, shows as `?`. Only
     /// as much as leaves room for the rest of the line.
+    #[inline(never)]
     fn append_name(&mut self, name: &[u8]) {
         for byte in name.iter().take(400) {
             self.push(if byte.is_ascii_graphic() && *byte != b'"' {
