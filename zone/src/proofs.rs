@@ -1,9 +1,14 @@
-//! What the proofs need from inside: a zone file that is a piece of memory. Not part of the interface.
+//! What the proofs need from inside: a zone file that is a piece of memory, and a sample of one. Not
+//! part of the interface.
 //!
 //! ```text
 //!   | the file's bytes | zeros to the page's end | no access up to the window's end | no access |
 //!     what a reader may touch                      a real file would raise SIGBUS
 //! ```
+
+mod sample;
+
+pub use sample::{SAMPLE_ADDRESSES, SAMPLE_NAMES, SAMPLE_NOW, sample, sample_image};
 
 use crate::{FileStatus, FilesystemStatus, Os};
 use core::{
@@ -11,6 +16,7 @@ use core::{
     ptr::NonNull,
     sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
+use std::vec::Vec;
 
 /// What the file is seen to be: each may be changed to something that no reader should trust.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,142 @@
+//! What the stub parses: files that a pod's owner writes, and names that a program passes.
+
+#![allow(dead_code, reason = "each fuzz target uses one of these")]
+
+use nss_k8s_stub::{
+    Address, Door, Families, Name, Outcome, Query,
+    hosts::{Hosts, MAX_HOSTS_SLOTS, MAX_HOSTS_TEXT},
+    literal,
+    nsswitch::Placement,
+    resolv_conf::{MAX_NAMESERVERS, ResolvConf, Surroundings},
+    sys::Libc,
+    walk::{self, Settings},
+};
+use nss_k8s_zone::{
+    Reader,
+    proofs::{Image, SAMPLE_NOW, sample_image},
+};
+use std::{ffi::CString, net::Ipv6Addr, sync::OnceLock};
+
+/// Each libc reads by rules of its own.
+const LIBCS: [Libc; 2] = [Libc::Glibc, Libc::Musl];
+
+/// resolv.conf (with its environment), hosts and nsswitch.conf: the parts between bytes 0xff.
+pub fn resolver_files(bytes: &[u8]) {
+    let mut parts = bytes.split(|byte| *byte == 0xff);
+    let text = parts.next().unwrap_or_default();
+    let surroundings = Surroundings {
+        local_domain: parts.next(),
+        res_options: parts.next(),
+        host_name: parts.next(),
+    };
+    for libc in LIBCS {
+        if let Ok(read) = ResolvConf::parse(libc, text, &surroundings) {
+            assert!((1..=MAX_NAMESERVERS).contains(&read.nameservers().len()));
+            assert!(read.ndots <= 15);
+            assert_eq!(read.search.is_empty(), read.search.iter().next().is_none());
+            // Read once more, it is the same.
+            assert_eq!(ResolvConf::parse(libc, text, &surroundings), Ok(read));
+        }
+        hosts(libc, text);
+    }
+    let _ = Placement::parse(text);
+}
+
+/// The hosts index errs towards yes: every word that a naive reader sees is found.
+fn hosts(libc: Libc, text: &[u8]) {
+    let mut slots = vec![0; MAX_HOSTS_SLOTS];
+    let Some(size) = Hosts::parse(libc, text, &mut slots) else {
+        let words = text.split(|byte| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0b)).count();
+        assert!(text.len() > MAX_HOSTS_TEXT || words > 1_000, "refused without a reason");
+        return;
+    };
+    assert!(size.is_power_of_two() && size <= MAX_HOSTS_SLOTS);
+    let hosts = Hosts::new(libc, &slots[..size]);
+    for line in text.split(|byte| *byte == b'\n') {
+        let line = line.split(|byte| *byte == b'#').next().unwrap_or_default();
+        for word in line.split(|byte| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0b)) {
+            assert!(word.is_empty() || hosts.contains_name(word), "{}", word.escape_ascii());
+        }
+    }
+}
+
+/// A name (up to a byte 0xff), looked up under a resolv.conf (the rest) in the sample zone.
+pub fn names(bytes: &[u8]) {
+    let (name, text) = match bytes.iter().position(|byte| *byte == 0xff) {
+        Some(at) => (&bytes[..at], &bytes[at + 1..]),
+        None => (bytes, KUBELET),
+    };
+    literals(name);
+    for libc in LIBCS {
+        for door in [Door::Nss, Door::Shim] {
+            look_up(libc, door, name, text);
+        }
+    }
+}
+
+/// What the kubelet writes.
+const KUBELET: &[u8] = b"search shop.svc.cluster.local svc.cluster.local cluster.local\n\
+    nameserver 10.96.0.10\noptions ndots:5\n";
+
+/// One walk through the search list.
+fn look_up(libc: Libc, door: Door, name: &[u8], text: &[u8]) {
+    let settings = Settings {
+        libc,
+        resolv_conf: ResolvConf::parse(libc, text, &Surroundings::default()),
+        placement: Placement::Certain,
+        host_aliases: false,
+    };
+    let mut room = [Address::UNSPECIFIED; 64];
+    let mut canonical = Name::EMPTY;
+    let mut candidates = 0;
+    let query = Query { name, families: Families::BOTH, door };
+    let outcome = Reader::new().read(image(), c"/zone.v1", SAMPLE_NOW, |zone| {
+        walk::resolve(&settings, zone, &query, &mut room, &mut canonical, &mut |_| candidates += 1)
+    });
+    assert!(candidates <= 34, "{candidates} candidates");
+    match outcome.expect("the sample zone is fine") {
+        Outcome::Answer { count } => {
+            assert!(count > 0 && count <= room.len() && candidates > 0);
+            assert!(!canonical.is_empty());
+        }
+        Outcome::NoData | Outcome::NxDomain => assert!(candidates > 0),
+        Outcome::Chase => assert!(!canonical.is_empty()),
+        Outcome::Room(count) => assert!(count > room.len()),
+        Outcome::Pass(_) => {}
+    }
+}
+
+/// Whatever libc takes for an address is left to it; what we parse ourselves we parse as others do.
+fn literals(name: &[u8]) {
+    if let Ok(text) = CString::new(name)
+        && is_numeric_to_libc(&text)
+    {
+        assert!(literal::is_literal(name), "{text:?} is an address to libc");
+    }
+    let theirs = std::str::from_utf8(name).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
+    if let Some(address) = theirs {
+        assert_eq!(literal::parse_ipv6(name), Some(address.octets()));
+    }
+    let _ = (literal::parse_ipv4(name), literal::parse_address(name));
+}
+
+/// Whether libc needs nobody to resolve `text`.
+fn is_numeric_to_libc(text: &CString) -> bool {
+    // SAFETY: all-zero is a valid `addrinfo` of hints.
+    let mut hints: libc::addrinfo = unsafe { std::mem::zeroed() };
+    hints.ai_flags = libc::AI_NUMERICHOST;
+    let mut list = std::ptr::null_mut();
+    // SAFETY: a C string, valid hints and room for one pointer.
+    let result = unsafe { libc::getaddrinfo(text.as_ptr(), std::ptr::null(), &hints, &mut list) };
+    if result == 0 {
+        // SAFETY: getaddrinfo returned this list.
+        unsafe { libc::freeaddrinfo(list) };
+    }
+    result == 0
+}
+
+/// The sample zone, made once.
+fn image() -> &'static Image {
+    static IMAGE: OnceLock<Image> = OnceLock::new();
+    IMAGE.get_or_init(sample_image)
+}
