@@ -96,7 +96,6 @@ impl Mapping {
     ///
     /// # Safety
     /// This mapping was published by its reader, which never unmaps what it published.
-    #[cfg(not(loom))]
     pub(crate) const unsafe fn words<'z>(self) -> Words<'z> {
         let start = core::ptr::with_exposed_provenance(self.start);
         // SAFETY: `verified` bytes from `start` are mapped and backed by the file (or by zeros, once

@@ -98,7 +98,7 @@ impl Head {
     }
 
     /// Where the references to chunks start.
-    const fn chunks_at(&self) -> usize {
+    pub(crate) const fn chunks_at(&self) -> usize {
         self.target_at()
             .wrapping_add(self.target_length.div_ceil(WORD))
     }
@@ -246,7 +246,7 @@ impl Chunk {
     /// Flags : 8 and topology zone : 8 of endpoint `index`; `None` past the end.
     pub(crate) fn attributes(&self, words: Words<'_>, index: usize) -> Option<u32> {
         let word = words.load(self.attributes_at().wrapping_add(index / 2))?;
-        Some(if index % 2 == 0 {
+        Some(if index.is_multiple_of(2) {
             word as u32
         } else {
             (word >> 32) as u32
@@ -344,7 +344,7 @@ impl Iterator for Addresses<'_> {
         match self.family {
             Family::V4 => {
                 let word = load(index / 2)?;
-                let half = if index % 2 == 0 {
+                let half = if index.is_multiple_of(2) {
                     word as u32
                 } else {
                     (word >> 32) as u32
@@ -390,6 +390,14 @@ impl PortView {
             3 => b"sctp",
             _ => b"",
         }
+    }
+}
+
+#[cfg(feature = "writer")]
+impl Ports<'_> {
+    /// The word after those that were walked over.
+    pub(crate) const fn end(&self) -> usize {
+        self.at
     }
 }
 

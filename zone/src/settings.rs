@@ -140,6 +140,18 @@ impl Settings {
         )
     }
 
+    /// The refused builds; `None` past the end.
+    #[cfg(feature = "writer")]
+    pub(crate) fn refused_builds(&self, words: Words<'_>) -> Option<Vec<u64>> {
+        let refused = words.range(self.builds_at(), self.builds())?;
+        Some(
+            refused
+                .iter()
+                .map(|word| word.load(crate::sync::Ordering::Relaxed))
+                .collect(),
+        )
+    }
+
     /// Where the suffixes are, and their lengths in bytes; `None` inside: past the end.
     pub(crate) fn suffix_texts<'z>(
         &self,

@@ -23,7 +23,6 @@ impl<'z> Words<'z> {
     /// # Safety
     /// * `start` is aligned to 8 bytes, and `count` words from it are mapped readable for `'z`.
     /// * Everybody who writes them meanwhile does so with atomic stores.
-    #[cfg(not(loom))]
     pub(crate) const unsafe fn from_raw(start: *const u8, count: usize) -> Self {
         // SAFETY: as the caller vouches. Relaxed 8-byte loads are what Rust guarantees to work on
         // memory that is mapped read-only, and an atomic may change under a shared reference.

@@ -1,20 +1,44 @@
 //! The publishing side: one writer per directory, every change committed by one 8-byte store.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "the writer runs in the agent, on data that it has checked; a panic there ends the agent, and processes go on reading"
+)]
+
+mod adopt;
 mod config;
+mod decode;
+mod dump;
+mod encode;
 mod error;
+mod files;
+mod heap;
+mod index;
 mod libc_os;
+mod memory;
 mod object;
+mod space;
+mod zone;
 
 pub use config::{Config, MissPolicy, PodMode};
+pub use dump::Dump;
 pub use error::{OpenError, WriteError};
 pub use libc_os::LibcOs;
 pub use object::{Endpoint, Entry, Item, Port, Protocol, ServiceBody, ServiceKey, Slice, SliceId};
 
-use crate::Now;
+use crate::{
+    Now,
+    layout::{AT_EPOCH, AT_SERIAL, state},
+};
+use files::{Files, supersede_zone, unix_now};
 use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
+use zone::Zone;
 
 /// Where and how large.
 #[derive(Clone, Debug)]
@@ -84,6 +108,20 @@ pub enum State {
     Disabled = 5,
 }
 
+impl State {
+    /// The state behind the word; `None` when no writer stores it.
+    pub(crate) const fn of(word: u64) -> Option<Self> {
+        Some(match word {
+            state::INIT => Self::Init,
+            state::SYNCING => Self::Syncing,
+            state::LIVE => Self::Live,
+            state::SUPERSEDED => Self::Superseded,
+            state::DISABLED => Self::Disabled,
+            _ => return None,
+        })
+    }
+}
+
 /// Figures of a zone file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -115,54 +153,67 @@ pub struct Statistics {
 }
 
 /// The one writer of a directory. Dropping it leaves the zone in place for the next.
+///
+/// Every change is one 8-byte store that readers either see or not. What a change replaces is
+/// reused later: call [`Writer::advance`] when it is due, or the file grows without end.
 pub struct Writer {
-    _private: (),
+    files: Files,
+    zone: Zone,
 }
 
 impl Writer {
     /// Takes the lock, then goes on with the file that is there, or makes one.
     pub fn open(options: Options) -> Result<(Self, Opened), OpenError> {
-        let _ = options;
-        unimplemented!()
+        let files = Files::lock(&options)?;
+        let (zone, opened) = files.open()?;
+        Ok((Self { files, zone }, opened))
     }
+
     /// The zone file that readers open.
     pub fn path(&self) -> &Path {
-        unimplemented!()
+        &self.files.zone
     }
+
     /// Publishes the configuration; false when it is what is published.
     pub fn configure(&mut self, config: &Config) -> Result<bool, WriteError> {
-        let _ = config;
-        unimplemented!()
+        let changed = self.zone.configure(config);
+        self.stamped(changed)
     }
+
     /// What is configured.
     pub fn config(&self) -> Config {
-        unimplemented!()
+        self.zone.config()
     }
+
     /// Publishes a namespace; false when it was there.
     pub fn put_namespace(&mut self, name: &str) -> Result<bool, WriteError> {
-        let _ = name;
-        unimplemented!()
+        let changed = self.zone.put_namespace(name);
+        self.stamped(changed)
     }
+
     /// Removes a namespace (not its services); false when it was absent.
     pub fn delete_namespace(&mut self, name: &str) -> Result<bool, WriteError> {
-        let _ = name;
-        unimplemented!()
+        let changed = self.zone.delete_namespace(name);
+        self.stamped(changed)
     }
+
     /// Publishes a service, keeping the slices that it has; false when nothing changed.
     pub fn put_service(
         &mut self,
         key: &ServiceKey,
         body: &ServiceBody,
     ) -> Result<bool, WriteError> {
-        let _ = (key, body);
-        unimplemented!()
+        let changed = self.zone.put_service(key, body);
+        self.stamped(changed)
     }
+
     /// Removes a service. Slices that it still has wait for it to come back, unseen by readers,
     /// until they are deleted too. False when it was absent.
     pub fn delete_service(&mut self, key: &ServiceKey) -> Result<bool, WriteError> {
-        let _ = key;
-        unimplemented!()
+        let changed = self.zone.delete_service(key);
+        self.stamped(changed)
     }
+
     /// Publishes one slice; false when nothing changed. A slice may come before its service: it
     /// waits, unseen by readers.
     pub fn put_slice(
@@ -171,106 +222,139 @@ impl Writer {
         id: SliceId,
         slice: &Slice,
     ) -> Result<bool, WriteError> {
-        let _ = (key, id, slice);
-        unimplemented!()
+        let changed = self.zone.put_slice(key, id, slice);
+        self.stamped(changed)
     }
+
     /// Removes one slice; false when it was absent.
     pub fn delete_slice(&mut self, key: &ServiceKey, id: SliceId) -> Result<bool, WriteError> {
-        let _ = (key, id);
-        unimplemented!()
+        let changed = self.zone.delete_slice(key, id);
+        self.stamped(changed)
     }
-    /// Removes what `keep` does not want; returns how many items went.
-    pub fn retain(&mut self, keep: impl FnMut(Item<'_>) -> bool) -> Result<usize, WriteError> {
-        let _ = keep;
-        unimplemented!()
+
+    /// Removes what `keep` does not want; returns how many items went. Slices are asked about also
+    /// where their service goes.
+    pub fn retain(&mut self, mut keep: impl FnMut(Item<'_>) -> bool) -> Result<usize, WriteError> {
+        let mut removed = 0;
+        for entry in self.entries() {
+            match entry {
+                Entry::Namespace(name) => {
+                    if !keep(Item::Namespace(&name)) {
+                        removed += usize::from(self.delete_namespace(&name)?);
+                    }
+                }
+                Entry::Service { key, body, slices } => {
+                    if body.is_some() && !keep(Item::Service(&key)) {
+                        removed += usize::from(self.delete_service(&key)?);
+                    }
+                    for id in slices.into_keys() {
+                        if !keep(Item::Slice(&key, id)) {
+                            removed += usize::from(self.delete_slice(&key, id)?);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(removed)
     }
+
     /// Everything held, in no particular order.
     pub fn entries(&self) -> Vec<Entry> {
-        unimplemented!()
+        self.zone.entries().collect()
     }
+
     /// One service with its slices.
     pub fn service(&self, key: &ServiceKey) -> Option<Entry> {
-        let _ = key;
-        unimplemented!()
+        self.zone.service(key)
     }
+
     /// The state word.
     pub fn state(&self) -> State {
-        unimplemented!()
+        self.zone.state()
     }
+
     /// Everything has been listed once: `Syncing` becomes `Live`; also stores the time as
     /// [`Writer::mark_synced`] does. Under the kill switch only the time is stored.
     pub fn set_synced(&mut self, now: Now) {
-        let _ = now;
+        self.zone.set_synced(now);
     }
+
     /// The watch is proven healthy at this time.
     pub fn mark_synced(&mut self, now: Now) {
-        let _ = now;
+        self.zone.mark_synced(now);
     }
+
     /// The writer is alive at this time; call it every few seconds.
     pub fn beat(&mut self, now: Now) {
-        let _ = now;
+        self.zone.beat(now);
     }
+
     /// The kill switch: every process passes from its next lookup on. Survives adoption.
-    pub fn disable(&mut self) {}
-    /// Undoes [`Writer::disable`].
-    pub fn enable(&mut self) {}
+    pub fn disable(&mut self) {
+        self.zone.set_state(State::Disabled);
+    }
+
+    /// Undoes [`Writer::disable`]: live if everything was ever listed, else syncing.
+    pub fn enable(&mut self) {
+        self.zone.enable();
+    }
+
     /// Reclaims what was retired two epochs ago, at most every 100 ms. Returns when to call again,
     /// or `None` while nothing waits.
     pub fn advance(&mut self, now: Instant) -> Option<Instant> {
-        let _ = now;
-        None
+        self.zone.heap.advance(now)
     }
+
     /// Figures.
     pub fn statistics(&self) -> Statistics {
-        unimplemented!()
+        let heap = &self.zone.heap;
+        let bytes = heap.memory.bytes();
+        Statistics {
+            bytes,
+            used_bytes: bytes - heap.free_bytes() - heap.quarantined_bytes(),
+            free_bytes: heap.free_bytes(),
+            quarantined_bytes: heap.quarantined_bytes(),
+            namespaces: self.zone.counts.namespaces,
+            services: self.zone.counts.services,
+            slices: self.zone.counts.slices,
+            serial: heap.memory.load(AT_SERIAL),
+            epoch: heap.memory.load(AT_EPOCH),
+            incomplete: self.zone.index.incomplete,
+            main_lines: self.zone.index.root.main_lines.into(),
+            ptr_lines: self.zone.index.root.ptr_lines.into(),
+        }
     }
-    /// Moves everything to a new inode; readers follow.
+
+    /// Moves everything to a new inode, complete before it is seen; readers follow when the old one
+    /// says that it is superseded.
     pub fn replace(&mut self) -> Result<(), OpenError> {
-        unimplemented!()
+        let mut new = self.files.create()?;
+        new.copy_from(&self.zone).map_err(OpenError::Full)?;
+        let new = self.files.publish(new)?;
+        supersede_zone(&mut self.zone);
+        self.zone = new;
+        Ok(())
     }
-}
 
-/// A consistent private copy of a zone file, taken without the writer's lock.
-pub struct Dump {
-    _private: (),
-}
+    /// Starts to record the stores to the zone file.
+    #[cfg(feature = "proofs")]
+    #[doc(hidden)]
+    pub fn record(&mut self) {
+        self.zone.heap.memory.record();
+    }
 
-impl Dump {
-    /// Copies and checks the zone file at `path`.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let _ = path;
-        unimplemented!()
+    /// The stores since [`Writer::record`], in program order: number of the word, value.
+    #[cfg(feature = "proofs")]
+    #[doc(hidden)]
+    pub fn recorded(&mut self) -> Vec<(usize, u64)> {
+        self.zone.heap.memory.recorded()
     }
-    /// The apex.
-    pub fn apex(&self) -> &str {
-        unimplemented!()
-    }
-    /// The state word.
-    pub fn state(&self) -> State {
-        unimplemented!()
-    }
-    /// When the writer was last alive.
-    pub fn alive(&self) -> Now {
-        unimplemented!()
-    }
-    /// When the watch was last proven healthy; 0: never.
-    pub fn synced(&self) -> Now {
-        unimplemented!()
-    }
-    /// When the zone last changed.
-    pub fn updated(&self) -> Now {
-        unimplemented!()
-    }
-    /// What is configured.
-    pub fn config(&self) -> &Config {
-        unimplemented!()
-    }
-    /// Everything held, sorted by name.
-    pub fn entries(&self) -> &[Entry] {
-        unimplemented!()
-    }
-    /// Figures (free and quarantined space are not told apart).
-    pub fn statistics(&self) -> &Statistics {
-        unimplemented!()
+
+    /// Stores the time of a change.
+    fn stamped(&mut self, changed: Result<bool, WriteError>) -> Result<bool, WriteError> {
+        if matches!(changed, Ok(true)) {
+            self.zone.stamp(Now(unix_now()));
+        }
+        changed
     }
 }

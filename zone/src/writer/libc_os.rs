@@ -1,5 +1,10 @@
 //! [`Os`] through libc: for the agent, tests and benches.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "strong imports are for the agent and tests; the in-process libraries bring raw calls"
+)]
+
 use crate::{FileStatus, FilesystemStatus, Os};
 use core::{ffi::CStr, mem::MaybeUninit, ptr::NonNull};
 use std::io;

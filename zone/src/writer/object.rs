@@ -178,3 +178,18 @@ pub(crate) fn label(text: &str) -> Result<String, WriteError> {
     }
     Ok(folded)
 }
+
+/// Checks and folds a domain name of 1 to 253 bytes; a trailing dot is dropped.
+pub(crate) fn target(text: &str) -> Result<String, WriteError> {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let good = !name.is_empty()
+        && name.len() <= crate::MAX_TEXT
+        && name.split('.').all(|part| label(part).is_ok());
+    if good {
+        Ok(name.to_ascii_lowercase())
+    } else {
+        Err(WriteError::Target {
+            target: text.to_owned(),
+        })
+    }
+}

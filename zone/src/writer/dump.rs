@@ -1,0 +1,188 @@
+//! A zone file seen from outside: copied while it is being written, then walked at leisure.
+
+use super::{
+    Config, Entry, OpenError, State, Statistics, adopt::Scan, decode, files::failed, zone,
+};
+use crate::{
+    LibcOs, Now, Os as _, Unavailable,
+    layout::{
+        AT_ALIVE, AT_APEX, AT_APEX_LENGTH, AT_COMMITTED, AT_CONFIG, AT_EPOCH, AT_ROOT, AT_SERIAL,
+        AT_STATE, AT_SYNCED, AT_UPDATED, GRANULE_WORDS, LINE_WORDS, Root, WORD,
+    },
+    mapping::{check, trusted_status},
+    sync::{AtomicU64, Ordering, fence},
+    words::Words,
+};
+use std::{ffi::CString, io, os::unix::ffi::OsStrExt as _, path::Path};
+
+/// How often a copy is tried while the writer reclaims.
+const ATTEMPTS: u32 = 20;
+
+/// A consistent private copy of a zone file, taken without the writer's lock.
+#[derive(Clone, Debug)]
+pub struct Dump {
+    apex: String,
+    state: State,
+    alive: Now,
+    synced: Now,
+    updated: Now,
+    config: Config,
+    entries: Vec<Entry>,
+    statistics: Statistics,
+}
+
+impl Dump {
+    /// Copies and checks the zone file at `path`, which must be one that processes would trust.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let os = LibcOs;
+        let name = CString::new(path.as_os_str().as_bytes())
+            .map_err(|_| failed("open", path)(io::ErrorKind::InvalidInput.into()))?;
+        let descriptor = os
+            .open(&name)
+            .map_err(|error| failed("open", path)(io::Error::from_raw_os_error(error)))?;
+        let copied = copy(descriptor);
+        os.close(descriptor);
+        let copied = copied.map_err(failed("read", path))?;
+        Self::of(Words::new(&copied)).map_err(|why| failed("read", path)(io::Error::other(why)))
+    }
+
+    /// The apex.
+    pub fn apex(&self) -> &str {
+        &self.apex
+    }
+
+    /// The state word.
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// When the writer was last alive.
+    pub const fn alive(&self) -> Now {
+        self.alive
+    }
+
+    /// When the watch was last proven healthy; 0: never.
+    pub const fn synced(&self) -> Now {
+        self.synced
+    }
+
+    /// When the zone last changed; 0: never.
+    pub const fn updated(&self) -> Now {
+        self.updated
+    }
+
+    /// What is configured.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Everything held: namespaces first, each sorted by name.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Figures; retired space counts as free.
+    pub const fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// Walks a copy.
+    fn of(words: Words<'_>) -> Result<Self, &'static str> {
+        let load = |at| words.load(at).ok_or("it is too short");
+        let scan = Scan::run(words)?;
+        let mut entries: Vec<Entry> = scan
+            .index
+            .granules(words)
+            .map(|(_, granule)| zone::entry(words, granule).ok_or("a record is malformed"))
+            .collect::<Result<_, _>>()?;
+        entries.sort_by_cached_key(|entry| match entry {
+            Entry::Namespace(name) => (0, name.clone(), String::new()),
+            Entry::Service { key, .. } => (1, key.namespace().to_owned(), key.service().to_owned()),
+        });
+        let bytes = (words.count() * WORD) as u64;
+        let used = scan.reachable() * (GRANULE_WORDS * WORD) as u64;
+        let length = usize::try_from(load(AT_APEX_LENGTH)?).map_err(|_| "its apex is too long")?;
+        Ok(Self {
+            apex: decode::text(words, AT_APEX, length).ok_or("its apex is malformed")?,
+            state: State::of(load(AT_STATE)?).ok_or("its state is impossible")?,
+            alive: Now(load(AT_ALIVE)?),
+            synced: Now(load(AT_SYNCED)?),
+            updated: Now(load(AT_UPDATED)?),
+            config: decode::config(words, load(AT_CONFIG)?)
+                .ok_or("its configuration is malformed")?,
+            entries,
+            statistics: Statistics {
+                bytes,
+                used_bytes: used,
+                free_bytes: bytes.saturating_sub(used),
+                quarantined_bytes: 0,
+                namespaces: scan.counts.namespaces,
+                services: scan.counts.services,
+                slices: scan.counts.slices,
+                serial: load(AT_SERIAL)?,
+                epoch: load(AT_EPOCH)?,
+                incomplete: scan.index.incomplete,
+                main_lines: scan.index.root.main_lines.into(),
+                ptr_lines: scan.index.root.ptr_lines.into(),
+            },
+        })
+    }
+}
+
+/// Copies the open file until no byte can have been reused meanwhile.
+fn copy(descriptor: i32) -> io::Result<Vec<AtomicU64>> {
+    let os = LibcOs;
+    let status = trusted_status(&os, descriptor).map_err(|why| {
+        io::Error::other(match why {
+            Unavailable::Untrusted => "its owner, mode, type or file system is not to be trusted",
+            _ => "it cannot be examined",
+        })
+    })?;
+    let size = usize::try_from(status.size).map_err(io::Error::other)?;
+    if size < crate::layout::UNIT {
+        return Err(io::Error::other("it is too short"));
+    }
+    let start = os
+        .map(descriptor, size)
+        .map_err(io::Error::from_raw_os_error)?;
+    // SAFETY: just mapped, `size` bytes are backed by the file, which never shrinks; the writer
+    // uses atomic stores.
+    let words = unsafe { Words::from_raw(start.as_ptr(), size / WORD) };
+    let copied = copy_words(words);
+    // SAFETY: `words` is not used any more.
+    unsafe { os.unmap(start, size) };
+    copied.map_err(io::Error::other)
+}
+
+/// One copy in which every slot leads to what it led to when it was loaded.
+fn copy_words(words: Words<'_>) -> Result<Vec<AtomicU64>, &'static str> {
+    check(words).map_err(|_| "it is no zone of this version")?;
+    for _ in 0..ATTEMPTS {
+        let load = |at| words.load(at).unwrap_or(0);
+        let begin = load(AT_EPOCH);
+        fence(Ordering::Acquire);
+        let committed = (load(AT_COMMITTED) as usize).min(words.count());
+        let root = Root::unpack(load(AT_ROOT));
+        fence(Ordering::Acquire);
+        let size = LINE_WORDS * (1 + root.main_lines + root.ptr_lines) as usize;
+        // References before what they lead to: what is reachable is complete before it can be.
+        let region: Vec<u64> = (root.word()..root.word() + size).map(load).collect();
+        let config = load(AT_CONFIG);
+        fence(Ordering::Acquire);
+        let mut copied: Vec<u64> = (0..committed).map(load).collect();
+        fence(Ordering::Acquire);
+        if load(AT_EPOCH).wrapping_sub(begin) > 1 {
+            continue;
+        }
+        let Some(target) = copied.get_mut(root.word()..root.word() + size) else {
+            return Err("its index is past the end");
+        };
+        target.copy_from_slice(&region);
+        copied[AT_CONFIG] = config;
+        // The root may have moved on since, to a region that is incomplete in this copy.
+        copied[AT_ROOT] = root.pack();
+        copied[AT_COMMITTED] = committed as u64;
+        return Ok(copied.into_iter().map(AtomicU64::new).collect());
+    }
+    Err("the writer is too busy")
+}

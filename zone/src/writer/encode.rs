@@ -1,0 +1,308 @@
+//! Objects to words.
+
+use super::{
+    Config, Endpoint, Port, ServiceBody, ServiceKey, Slice, SliceId, WriteError,
+    heap::granules,
+    object::{label, target},
+};
+use crate::{
+    Address, Family,
+    hash::fnv1a,
+    layout::{CHUNK_NAMED, ENDPOINT_READY, ENDPOINT_SHADOWED, GRANULE_WORDS, config, kind},
+    record::{Head, granule_word},
+    sync::Ordering,
+    words::{Words, text_words},
+};
+use std::collections::BTreeSet;
+
+/// A namespace's record.
+pub(crate) fn namespace(name: &str) -> Vec<u64> {
+    let mut words = vec![0, 0];
+    push_text(&mut words, name.as_bytes());
+    finish_head(words, kind::NAMESPACE, name.len())
+}
+
+/// A service's record; without a body, one that only keeps its chunks.
+pub(crate) fn service(
+    key: &ServiceKey,
+    body: Option<&ServiceBody>,
+    chunks: &[u32],
+) -> Result<Vec<u64>, WriteError> {
+    let key = key.to_string();
+    let mut external = String::new();
+    let (kind, addresses, ports): (u8, &[Address], &[Port]) = match body {
+        None => (kind::PENDING, &[], &[]),
+        Some(ServiceBody::ClusterIp { addresses, ports }) => (kind::SERVICE, addresses, ports),
+        Some(ServiceBody::Headless { ports }) => (kind::HEADLESS, &[], ports),
+        Some(ServiceBody::External { target: name }) => {
+            external = target(name)?;
+            (kind::EXTERNAL, &[], &[])
+        }
+    };
+    let addresses: BTreeSet<Address> = addresses.iter().copied().collect();
+    let of = |family| {
+        addresses
+            .iter()
+            .filter(move |address| address.family == family)
+    };
+    let v4 = count("addresses", of(Family::V4).count(), 255)?;
+    let v6 = count("addresses", of(Family::V6).count(), 255)?;
+    let ports_count = count("ports", ports.len(), 65_535)?;
+    let chunks_count = count("endpoint slices", chunks.len(), 65_535)?;
+    let mut words = vec![0, 0];
+    words[1] = v4 | v6 << 8 | ports_count << 16 | chunks_count << 32;
+    words[1] |= (external.len() as u64) << 48;
+    push_text(&mut words, key.as_bytes());
+    push_addresses(&mut words, of(Family::V4), Family::V4);
+    push_addresses(&mut words, of(Family::V6), Family::V6);
+    push_text(&mut words, external.as_bytes());
+    words.extend(chunks.iter().map(|granule| u64::from(*granule)));
+    push_ports(&mut words, ports)?;
+    Ok(finish_head(words, kind, key.len()))
+}
+
+/// The record of `head` with other chunks.
+pub(crate) fn with_chunks(
+    words: Words<'_>,
+    granule: u32,
+    head: &Head,
+    chunks: &[u32],
+) -> Result<Vec<u64>, WriteError> {
+    let mut walk = head.ports(words);
+    let ports_at = walk.end();
+    walk.by_ref().for_each(drop);
+    let copy = |from: usize, to: usize| {
+        words
+            .range(from, to - from)
+            .into_iter()
+            .flatten()
+            .map(|word| word.load(Ordering::Relaxed))
+    };
+    let mut record: Vec<u64> = copy(granule_word(granule), head.chunks_at()).collect();
+    record.extend(chunks.iter().map(|granule| u64::from(*granule)));
+    record.extend(copy(ports_at, walk.end()));
+    record[1] &= !(0xffff << 32);
+    record[1] |= count("endpoint slices", chunks.len(), 65_535)? << 32;
+    Ok(finish_head(record, head.kind, head.key_length))
+}
+
+/// An endpoint slice's chunk: endpoints that serve first, then by address.
+pub(crate) fn chunk(id: SliceId, slice: &Slice) -> Result<Vec<u64>, WriteError> {
+    if slice
+        .endpoints
+        .iter()
+        .any(|endpoint| endpoint.address.family != slice.family)
+    {
+        return Err(WriteError::MixedFamilies);
+    }
+    let mut endpoints = slice
+        .endpoints
+        .iter()
+        .map(Sorted::new)
+        .collect::<Result<Vec<_>, _>>()?;
+    endpoints.sort_unstable();
+    endpoints.dedup();
+    let all = count("endpoints", endpoints.len(), 65_535)?;
+    let served = endpoints
+        .iter()
+        .filter(|endpoint| !endpoint.withheld)
+        .count() as u64;
+    let mut zones: BTreeSet<&str> = endpoints
+        .iter()
+        .filter_map(|endpoint| endpoint.zone)
+        .collect();
+    while zones.len() > 255 {
+        zones.pop_last();
+    }
+    let ports = count("ports", slice.ports.len(), 65_535)?;
+    let family = slice.family as u64;
+    let counts = family | (zones.len() as u64) << 8 | ports << 16 | all << 32 | served << 48;
+    let mut words = vec![0, id.0, counts];
+    push_addresses(
+        &mut words,
+        endpoints.iter().map(|endpoint| &endpoint.address),
+        slice.family,
+    );
+    push_attributes(&mut words, &endpoints, &zones);
+    let named = endpoints.iter().any(|endpoint| endpoint.hostname.is_some());
+    let names_at = words.len();
+    if named {
+        words.resize(names_at + endpoints.len(), 0);
+    }
+    push_ports(&mut words, &slice.ports)?;
+    for zone in zones {
+        words.push(zone.len() as u64);
+        push_text(&mut words, zone.as_bytes());
+    }
+    for (index, endpoint) in endpoints.iter().enumerate() {
+        if let Some(name) = &endpoint.hostname {
+            let name = name.as_bytes();
+            words[names_at + index] =
+                u64::from(fnv1a(name)) | (words.len() as u64) << 32 | (name.len() as u64) << 56;
+            push_text(&mut words, name);
+        }
+    }
+    let flags = if named { CHUNK_NAMED } else { 0 };
+    Ok(finish(words, kind::CHUNK, flags, 0))
+}
+
+/// The CONFIG record.
+pub(crate) fn config(config: &Config) -> Result<Vec<u64>, WriteError> {
+    let flag = |set: bool, flag: u64| if set { flag } else { 0 };
+    let flags = flag(config.accept_any_nameserver, config::ANY_NAMESERVER)
+        | flag(config.ptr_authoritative, config::PTR_AUTHORITATIVE)
+        | flag(config.endpoints_held, config::ENDPOINTS_HELD);
+    let servers: BTreeSet<Address> = config.cluster_dns.iter().copied().collect();
+    let of = |family| {
+        servers
+            .iter()
+            .filter(move |address| address.family == family)
+    };
+    let v4 = count("name servers", of(Family::V4).count(), 255)?;
+    let v6 = count("name servers", of(Family::V6).count(), 255)?;
+    let suffixes = count("excepted suffixes", config.excepted_suffixes.len(), 65_535)?;
+    let builds = count("refused builds", config.refused_builds.len(), 65_535)?;
+    let mut words = vec![
+        0,
+        flags
+            | (config.pod_mode as u64) << 16
+            | (config.miss_policy as u64) << 24
+            | u64::from(config.ttl) << 32,
+        u64::from(config.stale_after) | u64::from(config.dead_after) << 32,
+        u64::from(config.disabled_permille.min(1000))
+            | v4 << 16
+            | v6 << 24
+            | suffixes << 32
+            | builds << 48,
+    ];
+    push_addresses(&mut words, of(Family::V4), Family::V4);
+    push_addresses(&mut words, of(Family::V6), Family::V6);
+    words.extend(&config.refused_builds);
+    for suffix in &config.excepted_suffixes {
+        let suffix = target(suffix)?;
+        words.push(suffix.len() as u64);
+        push_text(&mut words, suffix.as_bytes());
+    }
+    Ok(finish(words, kind::CONFIG, 0, 0))
+}
+
+/// One endpoint, in the order in which a chunk keeps them.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Sorted<'a> {
+    /// Not answered for the whole service.
+    withheld: bool,
+    address: Address,
+    hostname: Option<String>,
+    zone: Option<&'a str>,
+    flags: u32,
+}
+
+impl<'a> Sorted<'a> {
+    fn new(endpoint: &'a Endpoint) -> Result<Self, WriteError> {
+        let Endpoint {
+            address,
+            hostname,
+            ready,
+            shadowed,
+            topology_zone,
+        } = endpoint;
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        Ok(Self {
+            withheld: !ready || *shadowed,
+            address: *address,
+            hostname: hostname.as_deref().map(label).transpose()?,
+            // The longest value of a Kubernetes label is 63 bytes; nothing answers from it yet.
+            zone: topology_zone
+                .as_deref()
+                .filter(|zone| (1..=63).contains(&zone.len())),
+            flags: flag(*ready, ENDPOINT_READY) | flag(*shadowed, ENDPOINT_SHADOWED),
+        })
+    }
+}
+
+/// Flags : 8 and zone : 8 of each endpoint, two to a word.
+fn push_attributes(words: &mut Vec<u64>, endpoints: &[Sorted<'_>], zones: &BTreeSet<&str>) {
+    let attributes: Vec<u64> = endpoints
+        .iter()
+        .map(|endpoint| {
+            let zone = endpoint
+                .zone
+                .and_then(|zone| zones.iter().position(|known| *known == zone));
+            u64::from(endpoint.flags) | zone.map_or(0, |index| index as u64 + 1) << 8
+        })
+        .collect();
+    push_pairs(words, &attributes);
+}
+
+/// Packed addresses of one family.
+fn push_addresses<'a>(
+    words: &mut Vec<u64>,
+    addresses: impl Iterator<Item = &'a Address>,
+    family: Family,
+) {
+    match family {
+        Family::V4 => {
+            let halves: Vec<u64> = addresses
+                .map(|address| text_words(address.as_octets()).1)
+                .collect();
+            push_pairs(words, &halves);
+        }
+        Family::V6 => addresses.for_each(|address| words.extend(text_words(&address.octets).0)),
+    }
+}
+
+/// Two 32-bit halves to a word, the first in the low half.
+fn push_pairs(words: &mut Vec<u64>, halves: &[u64]) {
+    words.extend(
+        halves
+            .chunks(2)
+            .map(|pair| pair[0] | pair.get(1).map_or(0, |half| half << 32)),
+    );
+}
+
+/// Number : 16, protocol : 8, length of the name : 8; then the name.
+fn push_ports(words: &mut Vec<u64>, ports: &[Port]) -> Result<(), WriteError> {
+    for port in ports {
+        let name = if port.name.is_empty() {
+            String::new()
+        } else {
+            label(&port.name)?
+        };
+        let length = name.len() as u64;
+        words.push(u64::from(port.number) | (port.protocol as u64) << 16 | length << 24);
+        push_text(words, name.as_bytes());
+    }
+    Ok(())
+}
+
+/// Text, zero-padded to a word.
+fn push_text(words: &mut Vec<u64>, text: &[u8]) {
+    let (full, tail) = text_words(text);
+    words.extend(full);
+    if !text.len().is_multiple_of(8) {
+        words.push(tail);
+    }
+}
+
+/// Writes the first word of a record with a key.
+fn finish_head(words: Vec<u64>, kind: u8, key_length: usize) -> Vec<u64> {
+    finish(words, kind, 0, key_length)
+}
+
+/// Pads to a granule and writes the first word.
+fn finish(mut words: Vec<u64>, kind: u8, flags: u8, key_length: usize) -> Vec<u64> {
+    words.resize(words.len().next_multiple_of(GRANULE_WORDS), 0);
+    words[0] = u64::from(kind)
+        | u64::from(flags) << 8
+        | (key_length as u64) << 16
+        | u64::from(granules(words.len())) << 32;
+    words
+}
+
+/// A count that fits its field.
+fn count(what: &'static str, count: usize, limit: usize) -> Result<u64, WriteError> {
+    if count > limit {
+        return Err(WriteError::TooMany { what, count, limit });
+    }
+    Ok(count as u64)
+}

@@ -1,0 +1,163 @@
+//! Space that readers may be reading: what is retired is reused two epochs later.
+
+use super::{WriteError, memory::Memory, space::Space};
+use crate::{
+    layout::{AT_COMMITTED, AT_EPOCH, GRANULE_WORDS, UNIT, WORD},
+    record::granule_word,
+    sync::Ordering,
+};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+/// The least time between epochs. Any would be correct; shorter ones make readers try again.
+const EPOCH: Duration = Duration::from_millis(100);
+/// Epochs after which retired space is reused.
+const GRACE: u64 = 2;
+/// Files grow by an eighth, but by no less than this.
+const LEAST_GROWTH: u64 = 256 * 1024;
+
+/// The heap of one zone file.
+///
+/// The invariant: bytes reachable in epoch e are overwritten only after epoch e + 2 has been
+/// stored and a release fence issued.
+pub(crate) struct Heap {
+    pub(crate) memory: Memory,
+    space: Space,
+    quarantine: VecDeque<Retired>,
+    quarantined: u64,
+    advanced: Option<Instant>,
+    maximum: u64,
+}
+
+/// An extent that readers may still be reading.
+struct Retired {
+    epoch: u64,
+    start: u32,
+    length: u32,
+}
+
+impl Heap {
+    /// A heap with `space` free in it, growing to at most `maximum` bytes.
+    pub(crate) fn new(memory: Memory, space: Space, maximum: u64) -> Self {
+        Self {
+            memory,
+            space,
+            quarantine: VecDeque::new(),
+            quarantined: 0,
+            advanced: None,
+            maximum: maximum / UNIT as u64 * UNIT as u64,
+        }
+    }
+
+    /// Free bytes.
+    pub(crate) const fn free_bytes(&self) -> u64 {
+        self.space.free() * (GRANULE_WORDS * WORD) as u64
+    }
+
+    /// Retired bytes.
+    pub(crate) const fn quarantined_bytes(&self) -> u64 {
+        self.quarantined * (GRANULE_WORDS * WORD) as u64
+    }
+
+    /// Writes words into free space; nobody can reach them yet.
+    pub(crate) fn put(&mut self, words: &[u64]) -> Result<u32, WriteError> {
+        self.put_aligned(words, 1)
+    }
+
+    /// [`Heap::put`], starting at a multiple of `align` granules.
+    pub(crate) fn put_aligned(&mut self, words: &[u64], align: u32) -> Result<u32, WriteError> {
+        let length = granules(words.len());
+        let start = match self.space.take(length, align) {
+            Some(start) => start,
+            None => {
+                self.grow(length + align)?;
+                // Growing made one extent of at least this length.
+                self.space.take(length, align).ok_or(WriteError::NoSpace {
+                    wanted: self.memory.bytes(),
+                    source: None,
+                })?
+            }
+        };
+        for (at, word) in (granule_word(start)..).zip(words) {
+            self.memory.store(at, *word, Ordering::Relaxed);
+        }
+        Ok(start)
+    }
+
+    /// Frees what was never reachable.
+    pub(crate) fn unput(&mut self, start: u32, length: u32) {
+        self.space.give(start, length);
+    }
+
+    /// Frees what is no longer reachable for readers that start now.
+    pub(crate) fn retire(&mut self, start: u32, length: u32) {
+        let epoch = self.memory.load(AT_EPOCH);
+        self.quarantined += u64::from(length);
+        self.quarantine.push_back(Retired {
+            epoch,
+            start,
+            length,
+        });
+    }
+
+    /// Starts the next epoch when it is time, and frees what was retired two before. Returns when to
+    /// come again, or `None` while nothing is retired.
+    pub(crate) fn advance(&mut self, now: Instant) -> Option<Instant> {
+        self.quarantine.front()?;
+        if let Some(due) = self.advanced.map(|last| last + EPOCH)
+            && now < due
+        {
+            return Some(due);
+        }
+        self.advanced = Some(now);
+        let epoch = self.memory.load(AT_EPOCH) + 1;
+        self.memory.store(AT_EPOCH, epoch, Ordering::Release);
+        // Between the epoch's store and the first store to what is freed below; pairs with the
+        // acquire fence before a reader's last load of the epoch.
+        self.memory.fence();
+        while let Some(retired) = self.quarantine.front()
+            && retired.epoch + GRACE <= epoch
+        {
+            self.space.give(retired.start, retired.length);
+            self.quarantined -= u64::from(retired.length);
+            self.quarantine.pop_front();
+        }
+        self.quarantine.front().map(|_| now + EPOCH)
+    }
+
+    /// Has the file grow by at least `length` granules. Only the store of the committed size lets
+    /// readers follow a reference into the new part.
+    fn grow(&mut self, length: u32) -> Result<(), WriteError> {
+        let old = self.memory.bytes();
+        let unit = UNIT as u64;
+        let needed = u64::from(length) * (GRANULE_WORDS * WORD) as u64;
+        let least = (old + needed).next_multiple_of(unit);
+        let roomy = (old + (old / 8).max(LEAST_GROWTH)).next_multiple_of(unit);
+        let full = |wanted, source| WriteError::NoSpace { wanted, source };
+        if least > self.maximum {
+            return Err(full(least, None));
+        }
+        let mut wanted = least.max(roomy).min(self.maximum);
+        let mut grown = self.memory.grow(wanted);
+        if grown.is_err() && wanted > least {
+            // The file system may have room for what is needed, if not for more.
+            wanted = least;
+            grown = self.memory.grow(wanted);
+        }
+        grown.map_err(|source| full(wanted, source))?;
+        let committed = self.memory.bytes() / WORD as u64;
+        self.memory
+            .store(AT_COMMITTED, committed, Ordering::Release);
+        let granule = (GRANULE_WORDS * WORD) as u64;
+        self.space
+            .give((old / granule) as u32, ((wanted - old) / granule) as u32);
+        Ok(())
+    }
+}
+
+/// Granules that so many words take.
+pub(crate) const fn granules(words: usize) -> u32 {
+    words.div_ceil(GRANULE_WORDS) as u32
+}
