@@ -24,7 +24,8 @@
         clippy::arithmetic_side_effects,
         clippy::unwrap_used,
         clippy::expect_used,
-        clippy::panic
+        clippy::panic,
+        clippy::std_instead_of_alloc
     )
 )]
 

@@ -83,10 +83,12 @@ impl Reason {
             Self::External => "external",
             Self::Ask(ask) => match ask {
                 Ask::Miss => "ask-miss",
+                Ask::MissBelow => "ask-miss-below",
                 Ask::Excepted => "ask-excepted",
                 Ask::NotHeld => "ask-not-held",
                 Ask::Stale => "ask-stale",
                 Ask::Incomplete => "ask-incomplete",
+                Ask::Chain => "ask-chain",
                 _ => "ask-unknown",
             },
             Self::Unavailable(unavailable) => match unavailable {

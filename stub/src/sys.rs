@@ -3,7 +3,7 @@
 //!
 //! We are loaded into programs that we know nothing about: glibc of any age, musl, or no libc at
 //! all. So nothing here is a strong import. What the host has is reached through weak symbols
-//! ([`host`]), what the kernel has by our own system calls ([`call`]), and neither changes `errno`
+//! (`host`), what the kernel has by our own system calls (`call`), and neither changes `errno`
 //! nor is a cancellation point.
 
 mod call;

@@ -5,7 +5,8 @@
 //!
 //! The rule that keeps it honest: libc asks its candidates in order and stops at the first that
 //! wins. So the first candidate that is not ours to decide (outside the zone, or "ask DNS") ends
-//! the walk with `Pass`, whatever might stand behind it.
+//! the walk with `Pass`, whatever might stand behind it. One exception, [`Ask::MissBelow`]: see
+//! `Walk::ask` and docs/decisions.
 
 mod candidate;
 
@@ -16,7 +17,7 @@ use crate::resolv_conf::{ResolvConf, Unclear};
 use crate::sys::Libc;
 use candidate::Candidate;
 use core::ops::ControlFlow;
-use nss_k8s_zone::{Address, Families, Family, Found, Name, Snapshot};
+use nss_k8s_zone::{Address, Ask, Families, Family, Found, Name, Snapshot};
 
 /// What decides how a process looks names up, besides the zone and the hosts file.
 #[derive(Clone, Debug)]
@@ -176,6 +177,7 @@ pub(crate) fn walk(
         return Outcome::Pass(Reason::Foreign);
     }
     let candidate = Candidate::new(question.name);
+    let doubt = None;
     let mut walk = Walk {
         resolv_conf,
         zone,
@@ -183,16 +185,18 @@ pub(crate) fn walk(
         room,
         canonical,
         candidate,
+        doubt,
         trace,
     };
     let end = match libc {
         Libc::Glibc => walk.as_glibc(),
         Libc::Musl => walk.as_musl(),
     };
-    match end {
-        ControlFlow::Break(outcome) => outcome,
-        ControlFlow::Continue(Negative::NoData) => Outcome::NoData,
-        ControlFlow::Continue(Negative::NxDomain) => Outcome::NxDomain,
+    match (end, walk.doubt) {
+        (ControlFlow::Break(outcome), _) => outcome,
+        (ControlFlow::Continue(_), Some(ask)) => Outcome::Pass(Reason::Ask(ask)),
+        (ControlFlow::Continue(Negative::NoData), None) => Outcome::NoData,
+        (ControlFlow::Continue(Negative::NxDomain), None) => Outcome::NxDomain,
     }
 }
 
@@ -210,6 +214,8 @@ struct Walk<'w, Z, T> {
     room: &'w mut [Address],
     canonical: &'w mut Name,
     candidate: Candidate,
+    /// A candidate was taken for absent that DNS alone knows for certain: a negative end passes.
+    doubt: Option<Ask>,
     trace: &'w mut T,
 }
 
@@ -307,6 +313,14 @@ impl<Z: ZoneView, T: FnMut(Step<'_>)> Walk<'_, Z, T> {
             Found::NoData => return ControlFlow::Continue(Negative::NoData),
             Found::NxDomain => return ControlFlow::Continue(Negative::NxDomain),
             Found::Chase => Outcome::Chase,
+            // A name below a service that is not there. If `db.data` had to pass because a service
+            // `data` of the own namespace *might* be known to DNS alone, no name of another
+            // namespace would ever be answered here. It cannot win against an answer, then, but
+            // with none libc shall ask.
+            Found::Ask(ask @ Ask::MissBelow) => {
+                self.doubt = Some(ask);
+                return ControlFlow::Continue(Negative::NxDomain);
+            }
             Found::Ask(ask) => Outcome::Pass(Reason::Ask(ask)),
             Found::Outside => Outcome::Pass(Reason::External),
             Found::Room(wanted) => Outcome::Room(wanted),

@@ -51,6 +51,9 @@ pub enum Unavailable {
 pub enum Ask {
     /// The service is absent in a namespace that exists and the miss policy says ask.
     Miss,
+    /// The same, of a name below such a service: `db.data` looked for in namespace `prod` becomes
+    /// `db.data.prod.svc`, so that a walk of the search list comes by here all the time.
+    MissBelow,
     /// Under a suffix that the configuration excepts.
     Excepted,
     /// The agent does not hold this kind of name.

@@ -156,7 +156,8 @@ fn nameserver_lines() {
 #[test]
 fn option_lines() {
     // text, glibc ndots, musl ndots
-    let cases: &[(&str, Result<u8, Unclear>, Result<u8, Unclear>)] = &[
+    type Ndots = Result<u8, Unclear>;
+    let cases: &[(&str, Ndots, Ndots)] = &[
         ("", Ok(1), Ok(1)),
         ("options ndots:5\n", Ok(5), Ok(5)),
         ("options ndots:0\n", Ok(0), Ok(0)),

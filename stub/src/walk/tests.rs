@@ -18,6 +18,7 @@ enum Says {
     NoData,
     Chase,
     Ask,
+    AskBelow,
 }
 
 /// Names with what is said of them; others are NXDOMAIN under cluster.local, else outside.
@@ -50,6 +51,7 @@ impl ZoneView for Table {
                 return Found::Chase;
             }
             Some(Says::Ask) => return Found::Ask(Ask::Miss),
+            Some(Says::AskBelow) => return Found::Ask(Ask::MissBelow),
             None if format!(".{name}").ends_with(".cluster.local") => return Found::NxDomain,
             None => return Found::Outside,
         };
@@ -95,7 +97,9 @@ fn shop() -> Table {
         ("missing.prod.svc.cluster.local", Says::Ask),
         ("missing.svc.cluster.local", Says::Yes),
         ("two.prod.svc.cluster.local", Says::Yes),
+        ("db.data.prod.svc.cluster.local", Says::AskBelow),
         ("db.data.svc.cluster.local", Says::Yes),
+        ("no.data.prod.svc.cluster.local", Says::AskBelow),
     ];
     Table(
         entries
@@ -151,6 +155,7 @@ fn outcomes_by_libc() {
     let foreign = KUBELETS.replace("10.96.0.10", "10.96.0.11");
     let second = format!("{KUBELETS}nameserver 1.1.1.1\n");
     let ask = Outcome::Pass(Reason::Ask(Ask::Miss));
+    let below = Outcome::Pass(Reason::Ask(Ask::MissBelow));
     let foreign_pass = Outcome::Pass(Reason::Foreign);
     let malformed = Outcome::Pass(Reason::Malformed);
     let no_data = Outcome::NoData;
@@ -203,6 +208,24 @@ fn outcomes_by_libc() {
         (KUBELETS, "svc.cluster.local.", both, no_data, no_data),
         // The second candidate would answer, but the first is DNS's.
         (KUBELETS, "missing", both, ask, ask),
+        // Below a service that is not there: no answer, but no end of the search either ...
+        (KUBELETS, "db.data", both, ANSWER, ANSWER),
+        // ... and no proof that the name is absent.
+        (KUBELETS, "no.data", both, EXTERNAL, EXTERNAL),
+        (
+            KUBELETS,
+            "no.data.prod.svc.cluster.local.",
+            both,
+            below,
+            below,
+        ),
+        (
+            KUBELETS,
+            "no.data.prod.svc.cluster.local",
+            both,
+            below,
+            below,
+        ),
         (KUBELETS, "out", both, Outcome::Chase, Outcome::Chase),
         // As it is first; glibc tries the list even then.
         (&ndots_1, "db.data", both, EXTERNAL, EXTERNAL),
@@ -408,28 +431,35 @@ fn oracle(libc: Libc, ndots: usize, list: &[&str], zone: &Table, name: &str) -> 
     if as_it_is_first {
         candidates.push(as_it_is.clone());
     }
-    if !name.ends_with('.') && !(libc == Musl && dots >= ndots) {
+    if !name.ends_with('.') && (libc == Glibc || dots < ndots) {
         candidates.extend(list.iter().map(|entry| format!("{name}.{entry}")));
     }
     if !as_it_is_first {
         candidates.push(as_it_is);
     }
     let mut noes = vec![];
+    let mut doubt = None;
     for candidate in candidates {
         let mut room = [Address::UNSPECIFIED; 2];
         let mut target = Name::EMPTY;
         let found = zone.addresses(candidate.as_bytes(), Families::BOTH, &mut room, &mut target);
         match found {
-            Found::NoData if libc == Musl => return Outcome::NoData,
+            Found::NoData if libc == Musl => return doubt.unwrap_or(Outcome::NoData),
             Found::NoData => noes.push(Outcome::NoData),
             Found::NxDomain => noes.push(Outcome::NxDomain),
             Found::Answer { count } => return Outcome::Answer { count },
             Found::Chase => return Outcome::Chase,
+            Found::Ask(ask @ Ask::MissBelow) => {
+                doubt = Some(Outcome::Pass(Reason::Ask(ask)));
+                noes.push(Outcome::NxDomain);
+            }
             Found::Ask(ask) => return Outcome::Pass(Reason::Ask(ask)),
             _ => return EXTERNAL,
         }
     }
-    if as_it_is_first {
+    if let Some(doubt) = doubt {
+        doubt
+    } else if as_it_is_first {
         noes[0]
     } else if noes.contains(&Outcome::NoData) {
         Outcome::NoData
@@ -445,7 +475,7 @@ proptest! {
         says in proptest::collection::btree_map(
             "(a|b|a\\.b)(\\.x|\\.y)?\\.cluster\\.local",
             prop_oneof![
-                Just(Says::Yes), Just(Says::Dual), Just(Says::NoData), Just(Says::Chase), Just(Says::Ask)
+                Just(Says::Yes), Just(Says::Dual), Just(Says::NoData), Just(Says::Chase), Just(Says::Ask), Just(Says::AskBelow)
             ],
             0..8,
         ),
