@@ -1,7 +1,7 @@
 //! `getaddrinfo` from the stub's answer.
 
 use crate::error::{EAI_MEMORY, absent_data, absent_name};
-use crate::request::Request;
+use crate::request::{Request, is_plain};
 use crate::service::Services;
 use crate::{keeping_errno, list, network};
 use core::ffi::{c_char, c_int};
@@ -34,6 +34,10 @@ pub(crate) unsafe fn answer(
             return None;
         }
     };
+    if request.translates && !is_plain(node) {
+        sys::debug_pass(CALL, node, "unicode");
+        return None;
+    }
     let query = Query {
         name: node,
         families: request.families,
@@ -81,6 +85,10 @@ unsafe fn conclude(
                 }
             }
         }
+        Outcome::NoData if request.maps => {
+            sys::debug_pass(CALL, node, "v4-mapped");
+            return None;
+        }
         Outcome::NoData => Some(Err(absent_data(request.libc).address_info)),
         Outcome::NxDomain => Some(Err(absent_name(request.libc).address_info)),
         Outcome::Chase | Outcome::Room(_) | Outcome::Pass(_) => None,
@@ -97,6 +105,9 @@ unsafe fn build(
     found: &[Address],
     canonical: &Name,
 ) -> Result<Answer, &'static str> {
+    if request.translates && !is_plain(canonical.as_bytes()) {
+        return Err("unicode");
+    }
     let one = |family| found.iter().find(|address| address.family == family);
     let first = match (one(Family::V4), one(Family::V6)) {
         (Some(v4), Some(v6)) => {

@@ -17,6 +17,11 @@ pub(crate) struct Request {
     pub(crate) echoed_flags: c_int,
     /// Whether entries carry the canonical name: all of them in musl, at most the first in glibc.
     pub(crate) wants_canonical: bool,
+    /// Whether IPv4 addresses would be mapped if there are no IPv6 ones: then only an answer, or no
+    /// such name at all, is ours to give.
+    pub(crate) maps: bool,
+    /// Whether names are translated from and to Unicode. Plain ASCII without `xn--` stays itself.
+    pub(crate) translates: bool,
     /// 0, SOCK_STREAM or SOCK_DGRAM.
     pub(crate) socket_type: c_int,
     /// 0 or the one protocol of that type.
@@ -32,6 +37,8 @@ const AI_CANONNAME: c_int = 2;
 const AI_V4MAPPED: c_int = 8;
 const AI_ALL: c_int = 0x10;
 const AI_ADDRCONFIG: c_int = 0x20;
+const AI_IDN: c_int = 0x40;
+const AI_CANONIDN: c_int = 0x80;
 const AI_NUMERICSERV: c_int = 0x400;
 
 /// The flags whose meaning is reproduced; the others are libc's.
@@ -53,15 +60,20 @@ impl Request {
             (None, Libc::Glibc) => (AI_V4MAPPED | AI_ADDRCONFIG, libc::AF_UNSPEC, 0, 0),
             (None, Libc::Musl) => (0, libc::AF_UNSPEC, 0, 0),
         };
-        if flags & !FLAGS != 0 {
+        let translations = match libc {
+            Libc::Glibc => flags & (AI_IDN | AI_CANONIDN),
+            // musl knows neither and says EAI_BADFLAGS.
+            Libc::Musl => 0,
+        };
+        if flags & !(FLAGS | translations) != 0 {
             return Err("flags");
         }
-        let families = match family {
-            libc::AF_UNSPEC => Families::BOTH,
-            libc::AF_INET => Families::V4,
-            // Mapped addresses are a second lookup after the first found nothing.
-            libc::AF_INET6 if flags & AI_V4MAPPED == 0 => Families::V6,
-            libc::AF_INET6 => return Err("v4-mapped"),
+        let mapping = flags & (AI_V4MAPPED | AI_ALL);
+        let (families, maps) = match family {
+            libc::AF_UNSPEC => (Families::BOTH, false),
+            libc::AF_INET => (Families::V4, false),
+            libc::AF_INET6 if mapping == AI_V4MAPPED | AI_ALL => return Err("v4-mapped"),
+            libc::AF_INET6 => (Families::V6, mapping == AI_V4MAPPED),
             _ => return Err("family"),
         };
         match (socket_type, protocol) {
@@ -80,6 +92,8 @@ impl Request {
             Libc::Musl => (0, true),
         };
         Ok(Self {
+            maps,
+            translates: translations != 0,
             libc,
             families,
             echoed_flags,
@@ -88,4 +102,14 @@ impl Request {
             protocol,
         })
     }
+}
+
+/// Whether translation leaves a name as it is: ASCII without a label that begins with `xn--`.
+pub(crate) fn is_plain(name: &[u8]) -> bool {
+    name.is_ascii()
+        && name.split(|byte| *byte == b'.').all(|label| {
+            label
+                .first_chunk::<4>()
+                .is_none_or(|head| !head.eq_ignore_ascii_case(b"xn--"))
+        })
 }

@@ -348,6 +348,10 @@ mod tests {
 
     /// The test program itself is the host: its libc is found, and in it what it exports.
     #[test]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "it is what the search is compared with"
+    )]
     fn finds_what_dlsym_finds() {
         for name in [c"getaddrinfo", c"malloc", c"gethostbyname2_r"] {
             // SAFETY: a handle that dlsym defines and a NUL-terminated string.
