@@ -13,6 +13,9 @@ use std::{
 };
 use tempfile::TempDir;
 
+/// The policy under which a vanished name is a clear NXDOMAIN.
+pub(crate) const STRICT: &str = "--miss-policy=nxdomain";
+
 /// The directory that an agent publishes in; it outlives agents.
 pub(crate) struct Directory {
     root: TempDir,

@@ -1,7 +1,7 @@
 //! What processes see while the agent or the API server is away, and what is caught up afterwards.
 
 use crate::{
-    agent::{Agent, Directory},
+    agent::{Agent, Directory, STRICT},
     audit,
     control_plane::{shared, until},
     doors::{Doors, Expected, Steady},
@@ -10,9 +10,6 @@ use crate::{
 use Expected::{NxDomain, Zone};
 use anyhow::{Result, ensure};
 use serde_json::json;
-
-/// Policy for these tests: a vanished name is then a clear NXDOMAIN.
-const STRICT: &str = "--miss-policy=nxdomain";
 
 /// An orderly restart: answers go on, and the new agent catches up with what happened meanwhile.
 #[test]
@@ -127,8 +124,11 @@ fn compacted_history_is_listed_again() -> Result<()> {
     doors.expect(gone_name, Zone(&[&gone[0]], gone_name))?;
 
     let steady = doors.watch(kept_name, &[&kept[0]])?;
-    // The agent sees nothing of what follows until its server is another and has forgotten it.
+    // What follows happens behind the agent's back: it is frozen, its connections are cut, and by
+    // the time it runs again the server is another and has forgotten.
     agent.freeze()?;
+    plane.crash_server()?;
+    plane.restart_server()?;
     let collection = "/api/v1/namespaces/compacted/services";
     plane.administrator.delete(&format!("{collection}/gone"))?;
     let object = json!({"metadata": {"name": "new"}, "spec": {"ports": [{"port": 80}]}});
