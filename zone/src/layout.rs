@@ -10,7 +10,6 @@ pub(crate) const LINE_WORDS: usize = 8;
 /// Words per granule (16 bytes), the unit of record offsets and sizes.
 pub(crate) const GRANULE_WORDS: usize = 2;
 /// Granules per line.
-#[cfg(feature = "writer")]
 pub(crate) const LINE_GRANULES: u32 = 4;
 /// File sizes are multiples of this, whatever the page size (4, 16 or 64 KiB).
 pub(crate) const UNIT: usize = 64 * 1024;
@@ -110,7 +109,6 @@ pub(crate) mod kind {
     /// One endpoint slice.
     pub(crate) const CHUNK: u8 = 16;
     /// An index region.
-    #[cfg(feature = "writer")]
     pub(crate) const REGION: u8 = 32;
 }
 
@@ -190,6 +188,12 @@ impl Root {
     /// The word where the region starts.
     pub(crate) const fn word(self) -> usize {
         (self.line as usize).wrapping_mul(LINE_WORDS)
+    }
+
+    /// Granules of the region: its own line and those of both indexes.
+    pub(crate) const fn region_granules(self) -> u64 {
+        let lines = (self.main_lines as u64).wrapping_add(self.ptr_lines as u64);
+        lines.wrapping_add(1).wrapping_mul(LINE_GRANULES as u64)
     }
 
     /// The word where line `line` of the names' index starts.

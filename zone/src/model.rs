@@ -159,7 +159,6 @@ fn rehash() {
     writer.advance();
     writer.advance();
     // Reused; what is written happens to look like an empty line.
-    writer.zone.write(REGIONS[0], &[u64::MAX; 3]);
     writer.zone.write(REGIONS[0] + LINE_WORDS, &[0]);
     reader.join().expect("the reader");
 }
@@ -409,7 +408,8 @@ fn record_words(generation: u64) -> [u64; 5] {
 /// The first words of a region: its seed is one that puts the key into the first line.
 fn region_head() -> [u64; 3] {
     let Seed(low, high) = seed();
-    [u64::from(kind::REGION), low, high]
+    let granules = Root::unpack(root(REGIONS[0])).region_granules();
+    [u64::from(kind::REGION) | granules << 32, low, high]
 }
 
 /// See [`region_head`].

@@ -56,7 +56,11 @@ impl<'z> Snapshot<'z> {
         };
         let first = first.load(Ordering::Relaxed);
         let seed = Seed(low.load(Ordering::Relaxed), high.load(Ordering::Relaxed));
-        if root.main_lines == 0 {
+        // A root that leads anywhere but to a region of its size would deny every name.
+        if root.main_lines == 0
+            || first as u8 != kind::REGION
+            || first >> 32 != root.region_granules()
+        {
             return None;
         }
         Some(Self {

@@ -73,9 +73,7 @@ impl Snapshot<'_> {
                 namespace,
                 below,
             } => match self.service(key, namespace)? {
-                Err(Found::Ask(Ask::Miss)) if below != Below::Itself => {
-                    Found::Ask(Ask::MissBelow)
-                }
+                Err(Found::Ask(Ask::Miss)) if below != Below::Itself => Found::Ask(Ask::MissBelow),
                 Err(found) => found,
                 Ok(head) => return self.at_service(&head, below, families, room),
             },

@@ -4,7 +4,7 @@ use super::{WriteError, memory::Memory, space::Space};
 use crate::{
     layout::{AT_COMMITTED, AT_EPOCH, GRANULE_WORDS, UNIT, WORD},
     record::granule_word,
-    sync::Ordering,
+    sync::{Ordering, Step, leaves_out},
 };
 use std::{
     collections::VecDeque,
@@ -13,8 +13,6 @@ use std::{
 
 /// The least time between epochs. Any would be correct; shorter ones make readers try again.
 const EPOCH: Duration = Duration::from_millis(100);
-/// Epochs after which retired space is reused.
-const GRACE: u64 = 2;
 /// Files grow by an eighth, but by no less than this.
 const LEAST_GROWTH: u64 = 256 * 1024;
 
@@ -118,7 +116,7 @@ impl Heap {
         // acquire fence before a reader's last load of the epoch.
         self.memory.fence();
         while let Some(retired) = self.quarantine.front()
-            && retired.epoch + GRACE <= epoch
+            && retired.epoch + grace() <= epoch
         {
             self.space.give(retired.start, retired.length);
             self.quarantined -= u64::from(retired.length);
@@ -154,6 +152,15 @@ impl Heap {
         self.space
             .give((old / granule) as u32, ((wanted - old) / granule) as u32);
         Ok(())
+    }
+}
+
+/// Epochs after which retired space is reused.
+fn grace() -> u64 {
+    if leaves_out(Step::ReuseDistance) {
+        1
+    } else {
+        2
     }
 }
 

@@ -178,7 +178,7 @@ impl Index {
             main_lines,
             ptr_lines,
         };
-        heap.memory.store(AT_ROOT, root.pack(), Ordering::Release);
+        heap.memory.commit(AT_ROOT, root.pack());
         if self.root.main_lines != 0 {
             heap.retire(self.root.line * LINE_GRANULES, region_granules(self.root));
         }

@@ -2,7 +2,7 @@
 
 use crate::{
     layout::WORD,
-    sync::{AtomicU64, Ordering, fence},
+    sync::{AtomicU64, Ordering, Step, fence, leaves_out},
     words::Words,
 };
 use core::ptr::NonNull;
@@ -56,7 +56,7 @@ impl Memory {
     }
 
     /// Over words that live as long as the process: the first `count` exist, the rest may.
-    #[cfg(any(test, loom))]
+    #[cfg(loom)]
     pub(crate) fn over(words: &'static [AtomicU64], count: usize) -> Self {
         Self {
             start: NonNull::from(words).cast(),
@@ -94,9 +94,25 @@ impl Memory {
         self.word(at).store(value, order);
     }
 
+    /// Stores one word that makes all words stored before it visible to readers that acquire.
+    pub(crate) fn commit(&self, at: usize, value: u64) {
+        let weak = leaves_out(Step::Commit);
+        self.store(
+            at,
+            value,
+            if weak {
+                Ordering::Relaxed
+            } else {
+                Ordering::Release
+            },
+        );
+    }
+
     /// Orders all stores before it before all stores after it, for readers that acquire.
     pub(crate) fn fence(&self) {
-        fence(Ordering::Release);
+        if !leaves_out(Step::EpochFence) {
+            fence(Ordering::Release);
+        }
     }
 
     /// Has the file grow to `bytes`, every page allocated: a hole would be a SIGBUS in readers on

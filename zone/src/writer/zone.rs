@@ -43,9 +43,7 @@ impl Zone {
             return Ok(false);
         }
         let granule = self.heap.put(&encoded)?;
-        self.heap
-            .memory
-            .store(AT_CONFIG, u64::from(granule), Ordering::Release);
+        self.heap.memory.commit(AT_CONFIG, u64::from(granule));
         if let Some(size) = size {
             self.heap.retire(old as u32, size);
         }
