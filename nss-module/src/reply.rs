@@ -91,6 +91,7 @@ pub(crate) fn name(call: &str, address: &Address, mut buffer: Buffer) -> Verdict
     let mut outcome = reverse(address, Door::Nss, names);
     if let Outcome::Room(count) = outcome {
         let Some(far) = buffer.take_tail(count, Name::EMPTY) else {
+            sys::debug_reverse(call, address, outcome);
             return Verdict::TooSmall;
         };
         names = far;
@@ -102,9 +103,7 @@ pub(crate) fn name(call: &str, address: &Address, mut buffer: Buffer) -> Verdict
         let addresses = core::slice::from_ref(address);
         host_entry(buffer, first.as_bytes(), aliases, address.family, addresses)
     });
-    if verdict.is_final() {
-        sys::debug_reverse(call, address, outcome);
-    }
+    sys::debug_reverse(call, address, outcome);
     verdict
 }
 
@@ -128,6 +127,7 @@ fn addresses<T>(
     let mut outcome = resolve(&query, room, &mut canonical);
     if let Outcome::Room(count) = outcome {
         let Some(far) = buffer.take_tail(count, Address::UNSPECIFIED) else {
+            sys::debug(call, name, outcome);
             return Verdict::TooSmall;
         };
         room = far;
@@ -136,8 +136,6 @@ fn addresses<T>(
     let verdict = Verdict::of(outcome, |count| {
         write(room.get(..count)?, &canonical, buffer)
     });
-    if verdict.is_final() {
-        sys::debug(call, name, outcome);
-    }
+    sys::debug(call, name, outcome);
     verdict
 }

@@ -59,11 +59,6 @@ impl<T> Verdict<T> {
         }
     }
 
-    /// Whether the call is over: glibc calls again after "too small".
-    pub(crate) const fn is_final(&self) -> bool {
-        !matches!(self, Self::TooSmall)
-    }
-
     /// The verdict of an outcome, `found` being what an answer of so many entries becomes.
     pub(crate) fn of(outcome: Outcome, found: impl FnOnce(usize) -> Option<T>) -> Self {
         match outcome {

@@ -137,28 +137,24 @@ fn look_up(call: &str, name: &[u8], family: c_int, mut buffer: Buffer) -> Option
     let mut outcome = resolve(&query, room, &mut canonical);
     if let Outcome::Room(count) = outcome {
         let Some(far) = buffer.take_tail(count, Address::UNSPECIFIED) else {
+            sys::debug(call, name, outcome);
             return Some((libc, Verdict::TooSmall));
         };
         room = far;
         outcome = resolve(&query, room, &mut canonical);
     }
+    sys::debug(call, name, outcome);
     let verdict = match outcome {
         Outcome::Answer { count } => {
             let found = room.get(..count).filter(|found| !found.is_empty())?;
-            match entry(libc, buffer, name, &canonical, family, found) {
-                Some(entry) => Verdict::Found(entry),
-                None => return Some((libc, Verdict::TooSmall)),
-            }
+            entry(libc, buffer, name, &canonical, family, found)
+                .map_or(Verdict::TooSmall, Verdict::Found)
         }
         Outcome::NoData => Verdict::Absent(absent_data(libc)),
         Outcome::NxDomain => Verdict::Absent(absent_name(libc)),
-        Outcome::Room(_) => return Some((libc, Verdict::TooSmall)),
-        Outcome::Chase | Outcome::Pass(_) => {
-            sys::debug(call, name, outcome);
-            return None;
-        }
+        Outcome::Room(_) => Verdict::TooSmall,
+        Outcome::Chase | Outcome::Pass(_) => return None,
     };
-    sys::debug(call, name, outcome);
     Some((libc, verdict))
 }
 

@@ -6,7 +6,7 @@
 //! ```
 
 use super::{call, host};
-use crate::{Address, Family, Outcome};
+use crate::{Address, Family, Outcome, Reason};
 use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Reports a forward lookup through the entry point `call`.
@@ -62,11 +62,11 @@ fn is_on() -> bool {
 /// The end of the line: in three parts, to be joined.
 fn words(outcome: Outcome) -> (&'static str, &'static str, &'static str) {
     match outcome {
-        Outcome::Answer { .. } => ("zone", "", ""),
+        // Also when the caller's buffer is too small for what the zone has.
+        Outcome::Answer { .. } | Outcome::Room(_) => ("zone", "", ""),
         Outcome::NoData => ("nodata", "", ""),
         Outcome::NxDomain => ("nxdomain", "", ""),
-        Outcome::Chase => ("pass(", "chase", ")"),
-        Outcome::Room(_) => ("pass(", "room", ")"),
+        Outcome::Chase => ("pass(", Reason::External.as_str(), ")"),
         Outcome::Pass(reason) => ("pass(", reason.as_str(), ")"),
     }
 }
