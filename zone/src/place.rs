@@ -55,7 +55,6 @@ pub(crate) enum Below<'n> {
 }
 
 /// Places `name`; `None` when the zone's apex is past the end or longer than a name.
-#[inline]
 pub(crate) fn place<'n>(words: Words<'_>, name: &'n [u8]) -> Option<Place<'n>> {
     let apex_length = usize::try_from(words.load(AT_APEX_LENGTH)?).ok()?;
     if apex_length == 0 || apex_length > APEX_WORDS.wrapping_mul(WORD) {
@@ -70,7 +69,6 @@ pub(crate) fn place<'n>(words: Words<'_>, name: &'n [u8]) -> Option<Place<'n>> {
 
 /// What is left of the suffix of `length` bytes stored at `at`, without the dot between, when `name`
 /// ends with it at a label's boundary. `None` past the end.
-#[inline]
 pub(crate) fn ends_with_labels<'n>(
     words: Words<'_>,
     name: &'n [u8],
@@ -92,7 +90,6 @@ pub(crate) fn ends_with_labels<'n>(
 }
 
 /// Splits off the last label: what is left of it, and itself.
-#[inline]
 pub(crate) fn split_last(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
     let Some(dot) = text.iter().rposition(|byte| *byte == b'.') else {
         return (None, text);
@@ -104,7 +101,6 @@ pub(crate) fn split_last(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
 }
 
 /// Places a name relative to the apex.
-#[inline]
 fn below_apex(relative: &[u8]) -> Place<'_> {
     if let [rest @ .., b'.', b's', b'v', b'c'] = relative {
         return below_svc(rest);
@@ -119,7 +115,6 @@ fn below_apex(relative: &[u8]) -> Place<'_> {
 }
 
 /// Places a name relative to `svc.<apex>`.
-#[inline]
 fn below_svc(relative: &[u8]) -> Place<'_> {
     let (rest, namespace) = split_last(relative);
     let Some(rest) = rest else {

@@ -169,7 +169,6 @@ impl Settings {
     }
 
     /// Whether `name` is at or below an excepted suffix; `None` past the end.
-    #[inline]
     pub(crate) fn excepts(&self, words: Words<'_>, name: &[u8]) -> Option<bool> {
         for text in self.suffix_texts(words) {
             let (at, length) = text?;

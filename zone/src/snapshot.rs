@@ -43,7 +43,6 @@ pub struct Snapshot<'z> {
 
 impl<'z> Snapshot<'z> {
     /// Takes the index behind the root word; `None` when it is past the end or has no line.
-    #[inline]
     pub(crate) fn take(
         words: Words<'z>,
         root: u64,
@@ -129,7 +128,6 @@ impl<'z> Snapshot<'z> {
     ///
     /// With [`Found::Answer`], [`Found::NoData`] and [`Found::Chase`], `canonical` is the last CNAME's target; it is empty
     /// when the name asked for owns the data itself.
-    #[inline]
     pub fn addresses(
         &self,
         name: &[u8],
@@ -156,7 +154,6 @@ impl<'z> Snapshot<'z> {
     }
 
     /// `None` stands for a load past the end, a malformed record or an exhausted budget.
-    #[inline]
     fn or_corrupt(&self, found: Option<Found>) -> Found {
         found.unwrap_or_else(|| {
             self.failed.set(true);
@@ -165,7 +162,6 @@ impl<'z> Snapshot<'z> {
     }
 
     /// Pays for `count` words; `None` when the budget is used up.
-    #[inline]
     fn charge(&self, count: usize) -> Option<()> {
         let left = self.budget.get().checked_sub(u32::try_from(count).ok()?)?;
         self.budget.set(left);
@@ -182,7 +178,6 @@ impl<'z> Snapshot<'z> {
     }
 
     /// Whether an excepted suffix covers `name`.
-    #[inline]
     fn is_excepted(&self, name: &[u8]) -> Option<bool> {
         if self.settings.suffixes() == 0 {
             return Some(false);
@@ -193,7 +188,6 @@ impl<'z> Snapshot<'z> {
 
     /// The record of `key`. Loads of a record's words come after the load of its slot: the acquire
     /// fence pairs with the release store that committed the slot.
-    #[inline]
     fn record(&self, key: &[u8]) -> Option<Lookup> {
         let hash = self.seed.of_key(key);
         let mut line = hash.line(self.root.main_lines);
@@ -237,7 +231,6 @@ impl<'z> Snapshot<'z> {
     }
 
     /// A service's record, or what to answer instead.
-    #[inline]
     fn service(&self, key: &[u8], namespace: &[u8]) -> Option<Result<Head, Found>> {
         match self.record(key)? {
             Lookup::Present(head) if !head.is_known() => Some(Err(Found::Ask(Ask::Unknown))),
@@ -270,7 +263,6 @@ enum Lookup {
 }
 
 /// The line after `line` in a chain; the last is followed by the first.
-#[inline]
 const fn next_line(line: u32, lines: u32) -> u32 {
     let next = line.wrapping_add(1);
     if next >= lines { 0 } else { next }

@@ -11,7 +11,6 @@ use crate::{
 
 impl Snapshot<'_> {
     /// Follows CNAMEs from `name` on.
-    #[inline]
     pub(super) fn find_addresses(
         &self,
         name: &[u8],
@@ -52,7 +51,6 @@ impl Snapshot<'_> {
     }
 
     /// One name, up to its CNAME.
-    #[inline]
     fn step(&self, name: &[u8], families: Families, room: &mut [Address]) -> Option<Step> {
         let place = place(self.words, name)?;
         if place != Place::Outside && self.is_excepted(name)? {
@@ -81,7 +79,6 @@ impl Snapshot<'_> {
     }
 
     /// A name at or below a service that exists.
-    #[inline]
     fn at_service(
         &self,
         head: &Head,
@@ -133,7 +130,6 @@ impl Snapshot<'_> {
     }
 
     /// The addresses in the record itself.
-    #[inline]
     fn own_addresses(
         &self,
         head: &Head,
@@ -155,7 +151,6 @@ impl Snapshot<'_> {
     }
 
     /// The addresses of all endpoints that serve, or of those with a port.
-    #[inline]
     fn endpoint_addresses(
         &self,
         head: &Head,
@@ -187,7 +182,6 @@ impl Snapshot<'_> {
     }
 
     /// Whether a chunk's endpoints have the port that is asked for.
-    #[inline]
     fn chunk_matches(&self, chunk: &Chunk, wanted: Wanted<'_>) -> Option<bool> {
         match wanted {
             Wanted::All => Some(true),
@@ -339,7 +333,6 @@ impl<'r> Filler<'r> {
         Self { room, count: 0 }
     }
 
-    #[inline]
     fn push(&mut self, address: Address) {
         if self.count < MAX_ADDRESSES {
             if let Some(entry) = self.room.get_mut(self.count) {
@@ -357,7 +350,6 @@ impl<'r> Filler<'r> {
     }
 
     /// The answer of a name that exists.
-    #[inline]
     const fn finish(self) -> Found {
         if self.count == 0 {
             Found::NoData
