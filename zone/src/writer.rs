@@ -128,7 +128,7 @@ impl State {
 pub struct Statistics {
     /// The file's size.
     pub bytes: u64,
-    /// In use by reachable data.
+    /// In use: the first page and all that readers can reach.
     pub used_bytes: u64,
     /// Free for new records.
     pub free_bytes: u64,

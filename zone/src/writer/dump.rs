@@ -6,8 +6,8 @@ use super::{
 use crate::{
     LibcOs, Now, Os as _, Unavailable,
     layout::{
-        AT_ALIVE, AT_APEX, AT_APEX_LENGTH, AT_COMMITTED, AT_CONFIG, AT_EPOCH, AT_ROOT, AT_SERIAL,
-        AT_STATE, AT_SYNCED, AT_UPDATED, GRANULE_WORDS, LINE_WORDS, Root, WORD,
+        AT_ALIVE, AT_APEX, AT_APEX_LENGTH, AT_COMMITTED, AT_CONFIG, AT_EPOCH, AT_HEAP, AT_ROOT,
+        AT_SERIAL, AT_STATE, AT_SYNCED, AT_UPDATED, GRANULE_WORDS, LINE_WORDS, Root, WORD,
     },
     mapping::{check, trusted_status},
     sync::{AtomicU64, Ordering, fence},
@@ -100,7 +100,7 @@ impl Dump {
             Entry::Service { key, .. } => (1, key.namespace().to_owned(), key.service().to_owned()),
         });
         let bytes = (words.count() * WORD) as u64;
-        let used = scan.reachable() * (GRANULE_WORDS * WORD) as u64;
+        let used = (AT_HEAP * WORD) as u64 + scan.reachable() * (GRANULE_WORDS * WORD) as u64;
         let length = usize::try_from(load(AT_APEX_LENGTH)?).map_err(|_| "its apex is too long")?;
         Ok(Self {
             apex: decode::text(words, AT_APEX, length).ok_or("its apex is malformed")?,

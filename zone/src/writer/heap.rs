@@ -146,8 +146,7 @@ impl Heap {
         }
         grown.map_err(|source| full(wanted, source))?;
         let committed = self.memory.bytes() / WORD as u64;
-        self.memory
-            .store(AT_COMMITTED, committed, Ordering::Release);
+        self.memory.commit(AT_COMMITTED, committed);
         let granule = (GRANULE_WORDS * WORD) as u64;
         self.space
             .give((old / granule) as u32, ((wanted - old) / granule) as u32);

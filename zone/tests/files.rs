@@ -1,0 +1,493 @@
+//! The writer's files, good and bad, and a process that keeps on reading meanwhile.
+#![cfg(not(loom))]
+#![allow(clippy::std_instead_of_core, reason = "ordinary std tests")]
+
+use nss_k8s_zone::{
+    Address, Ask, Config, Dump, Endpoint, Entry, Families, Family, Found, LibcOs, Name, Now,
+    OpenError, Opened, Options, Reader, ServiceBody, ServiceKey, Slice, SliceId, State,
+    Unavailable, WriteError, Writer,
+};
+use std::{
+    ffi::CString,
+    fs::{self, Permissions},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    },
+    path::Path,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const NOW: Now = Now(1_000_000);
+const API: &str = "api.shop.svc.cluster.local";
+
+fn directory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap()
+}
+
+fn options(directory: &Path) -> Options {
+    Options {
+        initial_bytes: 1,
+        ..Options::new(directory, "cluster.local")
+    }
+}
+
+/// A live zone with one service.
+fn shop(directory: &Path) -> Writer {
+    let (mut writer, _) = Writer::open(options(directory)).unwrap();
+    writer.put_namespace("shop").unwrap();
+    put(&mut writer, "api", 1);
+    writer.beat(NOW);
+    writer.set_synced(NOW);
+    writer
+}
+
+fn put(writer: &mut Writer, name: &str, last: u8) {
+    let addresses = vec![Address::v4([10, 96, 0, last])];
+    let body = ServiceBody::ClusterIp {
+        addresses,
+        ports: vec![],
+    };
+    writer
+        .put_service(&ServiceKey::new(name, "shop").unwrap(), &body)
+        .unwrap();
+}
+
+/// A process.
+struct Process {
+    reader: Reader,
+    path: CString,
+}
+
+impl Process {
+    fn of(path: &Path) -> Self {
+        let path = CString::new(path.as_os_str().as_bytes()).unwrap();
+        Self {
+            reader: Reader::new(),
+            path,
+        }
+    }
+
+    fn ask(&self, name: &str, now: Now) -> Result<(Found, u8), Unavailable> {
+        let mut room = [Address::UNSPECIFIED; 4];
+        let mut canonical = Name::EMPTY;
+        let found = self.reader.read(&LibcOs, &self.path, now, |zone| {
+            zone.addresses(name.as_bytes(), Families::BOTH, &mut room, &mut canonical)
+        })?;
+        Ok((found, room[0].octets[3]))
+    }
+}
+
+const ONE: Found = Found::Answer { count: 1 };
+
+#[test]
+fn a_new_zone_is_syncing_until_everything_was_listed() {
+    let directory = directory();
+    let (mut writer, opened) = Writer::open(options(directory.path())).unwrap();
+    assert_eq!((opened, writer.state()), (Opened::Created, State::Syncing));
+    let process = Process::of(writer.path());
+    assert_eq!(process.ask(API, NOW), Err(Unavailable::Syncing));
+    writer.beat(NOW);
+    writer.set_synced(NOW);
+    // The very next lookup.
+    assert_eq!(process.ask(API, NOW), Ok((Found::NxDomain, 0)));
+    let found = fs::metadata(writer.path()).unwrap();
+    assert_eq!(found.mode() & 0o7777, 0o444);
+    assert_eq!(found.len() % (64 << 10), 0);
+    // No holes.
+    assert!(found.blocks() * 512 >= found.len());
+    let private = fs::metadata(directory.path().join("private")).unwrap();
+    assert_eq!(private.mode() & 0o777, 0o700);
+}
+
+#[test]
+fn a_warm_process_follows_changes_growth_and_replacement() {
+    let directory = directory();
+    let mut writer = shop(directory.path());
+    let process = Process::of(writer.path());
+    assert_eq!(process.ask(API, NOW), Ok((ONE, 1)));
+    put(&mut writer, "api", 2);
+    assert_eq!(process.ask(API, NOW), Ok((ONE, 2)));
+    let small = writer.statistics().bytes;
+    for number in 0..20_000 {
+        put(
+            &mut writer,
+            &format!("service-{number}"),
+            (number % 251) as u8,
+        );
+    }
+    assert!(writer.statistics().bytes > 8 * small);
+    assert_eq!(
+        process.ask("service-19999.shop.svc.cluster.local", NOW),
+        Ok((ONE, 170))
+    );
+    let old = fs::metadata(writer.path()).unwrap().ino();
+    writer.replace().unwrap();
+    assert_ne!(fs::metadata(writer.path()).unwrap().ino(), old);
+    put(&mut writer, "api", 3);
+    assert_eq!(process.ask(API, NOW), Ok((ONE, 3)));
+    assert_eq!(
+        process.ask("service-19999.shop.svc.cluster.local", NOW),
+        Ok((ONE, 170))
+    );
+    let serial = writer.statistics().serial;
+    assert!(serial > 20_000, "{serial}");
+}
+
+#[test]
+fn a_process_reads_no_more_than_its_window() {
+    let directory = directory();
+    let mut writer = shop(directory.path());
+    let process = Process::of(writer.path());
+    assert_eq!(process.ask(API, NOW), Ok((ONE, 1)));
+    // Records beyond 64 MiB, which is what it has mapped. Endpoints that are not ready take space
+    // and answer nothing.
+    let endpoints = (0..60_000_u32).map(|number| {
+        let mut octets = [0xfd; 16];
+        octets[12..].copy_from_slice(&number.to_be_bytes());
+        Endpoint {
+            ready: false,
+            ..Endpoint::ready(Address::v6(octets))
+        }
+    });
+    let slice = Slice {
+        family: Family::V6,
+        ports: vec![],
+        endpoints: endpoints.collect(),
+    };
+    let wide = ServiceKey::new("wide", "shop").unwrap();
+    let mut id = 0;
+    while writer.statistics().used_bytes <= 66 << 20 {
+        writer.put_slice(&wide, SliceId(id), &slice).unwrap();
+        id += 1;
+    }
+    put(&mut writer, "far", 9);
+    let far = process.ask("far.shop.svc.cluster.local", NOW);
+    assert!(
+        matches!(far, Err(Unavailable::Corrupt | Unavailable::Busy)),
+        "{far:?}"
+    );
+    // A process that starts now sees all of it.
+    let other = Process::of(writer.path());
+    assert_eq!(other.ask("far.shop.svc.cluster.local", NOW), Ok((ONE, 9)));
+}
+
+#[test]
+fn the_kill_switch_works_at_once_and_survives_the_writer() {
+    let directory = directory();
+    let mut writer = shop(directory.path());
+    let process = Process::of(writer.path());
+    assert_eq!(process.ask(API, NOW), Ok((ONE, 1)));
+    writer.disable();
+    assert_eq!(process.ask(API, NOW), Err(Unavailable::Disabled));
+    drop(writer);
+    let (mut writer, _) = Writer::open(options(directory.path())).unwrap();
+    writer.set_synced(NOW);
+    assert_eq!(writer.state(), State::Disabled);
+    assert_eq!(process.ask(API, NOW), Err(Unavailable::Disabled));
+    writer.enable();
+    assert_eq!(process.ask(API, NOW), Ok((ONE, 1)));
+}
+
+#[test]
+fn without_beats_misses_ask_and_then_everything_does() {
+    let directory = directory();
+    let writer = shop(directory.path());
+    let process = Process::of(writer.path());
+    let miss = "api.absent.svc.cluster.local";
+    assert_eq!(process.ask(miss, Now(NOW.0 + 30)), Ok((Found::NxDomain, 0)));
+    for age in [31, 300] {
+        let now = Now(NOW.0 + age);
+        assert_eq!(process.ask(API, now), Ok((ONE, 1)));
+        assert_eq!(process.ask(miss, now), Ok((Found::Ask(Ask::Stale), 0)));
+        // What no cluster could hold stays absent.
+        assert_eq!(
+            process.ask("x.cluster.local", now),
+            Ok((Found::NxDomain, 0))
+        );
+    }
+    assert_eq!(process.ask(API, Now(NOW.0 + 601)), Err(Unavailable::Dead));
+    // A clock that jumped back makes nothing older.
+    assert_eq!(
+        process.ask(miss, Now(NOW.0 - 1000)),
+        Ok((Found::NxDomain, 0))
+    );
+}
+
+#[test]
+fn a_stale_process_finds_the_file_that_took_over() {
+    let directory = directory();
+    let writer = shop(directory.path());
+    let process = Process::of(writer.path());
+    assert_eq!(process.ask(API, NOW), Ok((ONE, 1)));
+    let path = writer.path().to_owned();
+    drop(writer);
+    // A writer that died between its rename and the last store to the old file.
+    fs::remove_file(&path).unwrap();
+    let mut writer = shop(directory.path());
+    put(&mut writer, "api", 7);
+    writer.beat(Now(NOW.0 + 1000));
+    assert_eq!(process.ask(API, NOW), Ok((ONE, 1)));
+    assert_eq!(process.ask(API, Now(NOW.0 + 1000)), Ok((ONE, 7)));
+}
+
+#[test]
+fn another_writer_is_told_who_holds_the_lock() {
+    let directory = directory();
+    let _writer = shop(directory.path());
+    let error = Writer::open(options(directory.path())).err().unwrap();
+    let OpenError::Locked { holder, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(*holder, Some(std::process::id()));
+    assert!(
+        error
+            .to_string()
+            .contains("private/lock is locked by process"),
+        "{error}"
+    );
+}
+
+#[test]
+fn files_that_cannot_go_on_are_replaced_and_their_readers_follow() {
+    let cases: [(&str, fn(&mut Vec<u8>)); 7] = [
+        ("it is no zone of this version", |bytes| bytes[0] ^= 1),
+        ("it is no zone of this version", |bytes| bytes[300] ^= 1),
+        ("a record is malformed", |bytes| {
+            // The last bytes of the service's key, wherever its record is.
+            let at = bytes
+                .windows(8)
+                .position(|part| part == b"api.shop")
+                .unwrap();
+            bytes[at] = b'b';
+        }),
+        ("it has no index", |bytes| bytes[72..80].fill(0)),
+        ("its configuration is malformed", |bytes| {
+            bytes[96..104].fill(0)
+        }),
+        ("it was never finished", |bytes| bytes[88] = 1),
+        ("its size is", |bytes| bytes.truncate(4096)),
+    ];
+    for (why, damage) in cases {
+        let directory = directory();
+        let writer = shop(directory.path());
+        let path = writer.path().to_owned();
+        drop(writer);
+        let mut bytes = fs::read(&path).unwrap();
+        damage(&mut bytes);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
+        let (writer, opened) = Writer::open(options(directory.path())).unwrap();
+        let Opened::Replaced { why: said } = opened else {
+            panic!("{why}: {opened:?}")
+        };
+        assert!(said.contains(why), "{said:?} instead of {why:?}");
+        assert_eq!(writer.state(), State::Syncing);
+        assert_eq!(writer.statistics().services, 0);
+    }
+}
+
+#[test]
+fn another_apex_replaces_the_zone_and_readers_follow() {
+    let directory = directory();
+    let writer = shop(directory.path());
+    let process = Process::of(writer.path());
+    assert_eq!(process.ask(API, NOW), Ok((ONE, 1)));
+    drop(writer);
+    let other = Options {
+        apex: "Example.Org.".to_owned(),
+        ..options(directory.path())
+    };
+    let (mut writer, opened) = Writer::open(other).unwrap();
+    assert!(matches!(opened, Opened::Replaced { why } if why == "it has another apex"));
+    assert_eq!(process.ask(API, NOW), Err(Unavailable::Syncing));
+    writer.beat(NOW);
+    writer.set_synced(NOW);
+    assert_eq!(process.ask(API, NOW), Ok((Found::Outside, 0)));
+    assert_eq!(process.ask("x.example.org", NOW), Ok((Found::NxDomain, 0)));
+}
+
+#[test]
+fn processes_trust_only_what_a_writer_leaves() {
+    let directory = directory();
+    let writer = shop(directory.path());
+    let path = writer.path().to_owned();
+    let view = |name: &str| directory.path().join(name);
+    let verdict = |path: &Path| Process::of(path).ask(API, NOW);
+    for (mode, expected) in [
+        (0o644, Ok((ONE, 1))),
+        (0o464, Err(Unavailable::Untrusted)),
+        (0o446, Err(Unavailable::Untrusted)),
+    ] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        assert_eq!(verdict(&path), expected, "{mode:o}");
+    }
+    fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
+    symlink(&path, view("link")).unwrap();
+    assert_eq!(verdict(&view("link")), Err(Unavailable::Absent));
+    assert_eq!(verdict(&view("nothing")), Err(Unavailable::Absent));
+    assert_eq!(verdict(directory.path()), Err(Unavailable::Untrusted));
+    let fifo = CString::new(view("fifo").as_os_str().as_bytes()).unwrap();
+    // SAFETY: a C string.
+    assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o444) }, 0);
+    assert_eq!(verdict(&view("fifo")), Err(Unavailable::Untrusted));
+    // Not on a tmpfs: the build directory is on a disk.
+    let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let copy = disk.path().join("zone.v1");
+    fs::copy(&path, &copy).unwrap();
+    assert_eq!(verdict(&copy), Err(Unavailable::Untrusted));
+    let opened = Writer::open(options(disk.path())).err();
+    assert!(
+        matches!(opened, Some(OpenError::NotTmpfs { .. })),
+        "{opened:?}"
+    );
+    let mut future = fs::read(&path).unwrap();
+    future[8] = 2;
+    fs::write(view("future"), &future).unwrap();
+    assert_eq!(verdict(&view("future")), Err(Unavailable::Version));
+    fs::write(view("short"), b"nss-k8s").unwrap();
+    assert_eq!(verdict(&view("short")), Err(Unavailable::Corrupt));
+    // SAFETY: always succeeds.
+    if unsafe { libc::geteuid() } == 0 {
+        std::os::unix::fs::chown(&path, Some(1234), None).unwrap();
+        assert_eq!(verdict(&path), Err(Unavailable::Untrusted));
+    }
+}
+
+#[test]
+fn an_absent_file_is_looked_for_once_a_second() {
+    let directory = directory();
+    let path = options(directory.path()).zone_path();
+    let process = Process::of(&path);
+    assert_eq!(process.ask(API, NOW), Err(Unavailable::Absent));
+    let _writer = shop(directory.path());
+    assert_eq!(process.ask(API, NOW), Err(Unavailable::Absent));
+    assert_eq!(process.ask(API, Now(NOW.0 + 1)), Ok((ONE, 1)));
+}
+
+#[test]
+fn what_cannot_be_written_is_named() {
+    let directory = directory();
+    let mut writer = shop(directory.path());
+    let long = "x".repeat(300);
+    for (service, namespace) in [
+        (long.as_str(), "shop"),
+        ("", "shop"),
+        ("a.b", "shop"),
+        ("a", "é"),
+    ] {
+        let error = ServiceKey::new(service, namespace).unwrap_err();
+        assert!(matches!(error, WriteError::Label { .. }), "{error}");
+    }
+    let error = ServiceKey::new(&long, "shop").unwrap_err().to_string();
+    assert!(error.contains("300 bytes") && error.len() < 200, "{error}");
+    let key = ServiceKey::new("api", "shop").unwrap();
+    for target in ["", ".", "a..b", &long, "sp ace"] {
+        let body = ServiceBody::External {
+            target: target.to_owned(),
+        };
+        assert!(writer.put_service(&key, &body).is_err(), "{target}");
+    }
+    // What was there is there.
+    assert_eq!(Process::of(writer.path()).ask(API, NOW), Ok((ONE, 1)));
+    let apex = Options {
+        apex: long,
+        ..options(directory.path())
+    };
+    assert!(matches!(
+        Writer::open(apex).err(),
+        Some(OpenError::Apex { .. })
+    ));
+}
+
+#[test]
+fn a_full_zone_refuses_and_goes_on() {
+    let directory = directory();
+    let mut options = options(directory.path());
+    options.maximum_bytes = 256 << 10;
+    let (mut writer, _) = Writer::open(options).unwrap();
+    writer.put_namespace("shop").unwrap();
+    writer.set_synced(NOW);
+    writer.beat(NOW);
+    let mut number = 0;
+    let error = loop {
+        let key = ServiceKey::new(&format!("service-{number}"), "shop").unwrap();
+        let addresses = vec![Address::v4([10, 0, 0, 1])];
+        match writer.put_service(
+            &key,
+            &ServiceBody::ClusterIp {
+                addresses,
+                ports: vec![],
+            },
+        ) {
+            Ok(_) => number += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(error, WriteError::NoSpace { source: None, .. }),
+        "{error}"
+    );
+    assert!(number > 500, "{number}");
+    let process = Process::of(writer.path());
+    for service in 0..number {
+        let name = format!("service-{service}.shop.svc.cluster.local");
+        assert_eq!(process.ask(&name, NOW), Ok((ONE, 1)), "{name}");
+    }
+    // Space comes back two epochs after something went.
+    for service in 0..200 {
+        let key = ServiceKey::new(&format!("service-{service}"), "shop").unwrap();
+        assert!(writer.delete_service(&key).unwrap());
+    }
+    let mut clock = Instant::now();
+    while let Some(due) = writer.advance(clock) {
+        assert!(due > clock);
+        clock += Duration::from_millis(100);
+    }
+    put(&mut writer, "again", 4);
+    assert_eq!(
+        process.ask("again.shop.svc.cluster.local", NOW),
+        Ok((ONE, 4))
+    );
+}
+
+#[test]
+fn a_dump_sees_what_the_writer_published() {
+    let directory = directory();
+    let mut writer = shop(directory.path());
+    let config = Config {
+        ttl: 9,
+        cluster_dns: vec![Address::v4([10, 96, 0, 10])],
+        excepted_suffixes: vec!["x.cluster.local".to_owned()],
+        ..Config::default()
+    };
+    writer.configure(&config).unwrap();
+    let dump = Dump::open(writer.path()).unwrap();
+    assert_eq!((dump.apex(), dump.state()), ("cluster.local", State::Live));
+    assert_eq!((dump.alive(), dump.synced()), (NOW, NOW));
+    assert_eq!(dump.config(), &config);
+    let [Entry::Namespace(name), service] = dump.entries() else {
+        panic!("{:?}", dump.entries())
+    };
+    assert_eq!(name, "shop");
+    assert_eq!(
+        Some(service),
+        writer
+            .service(&ServiceKey::new("api", "shop").unwrap())
+            .as_ref()
+    );
+    let (seen, known) = (dump.statistics(), writer.statistics());
+    assert_eq!(
+        (seen.used_bytes, seen.serial),
+        (known.used_bytes, known.serial)
+    );
+    let error = Dump::open(&directory.path().join("none"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("cannot open") && error.contains("none"),
+        "{error}"
+    );
+}
