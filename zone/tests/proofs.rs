@@ -1,0 +1,29 @@
+//! The proofs of the zone: what a crash, a hostile file or an unlucky interleaving may not do.
+//!
+//! * `replay`: every store of the writer is recorded; after each of them readers see the old
+//!   answer or the new one, and another writer can go on from there.
+//! * `soak`: readers check every answer while the writer is killed, stopped and restarted. Built
+//!   with `--cfg nss_k8s_weaken="epoch"` the same readers must catch torn answers.
+//! * `hostile`: bytes that no writer leaves.
+//!
+//! The interleavings are in `src/model.rs` (loom); arbitrary bytes in `tests/fuzz` of the
+//! repository.
+#![cfg(not(loom))]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "ordinary std tests; the ban is for the in-process code"
+)]
+
+#[path = "proofs/asking.rs"]
+mod asking;
+#[path = "proofs/calls.rs"]
+mod calls;
+#[path = "proofs/hostile.rs"]
+mod hostile;
+#[path = "proofs/random.rs"]
+mod random;
+#[path = "proofs/replay.rs"]
+mod replay;
+#[path = "proofs/soak.rs"]
+mod soak;
