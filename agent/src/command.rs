@@ -10,6 +10,9 @@ use tracing_subscriber::EnvFilter;
 
 /// Runs what the command line asks for.
 pub fn execute(cli: Cli) -> ExitCode {
+    if !matches!(cli.command, Command::Agent(_)) {
+        die_of_closed_pipes();
+    }
     let result = match cli.command {
         Command::Agent(args) => agent(*args),
         Command::Query(args) => crate::query::query(&args),
@@ -19,11 +22,31 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Enable(place) => switch::turn(&place.dir, false).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
-        // One line, whatever the causes hold.
-        let line = format!("{error:#}").replace('\n', " ");
-        eprintln!("nss-k8s: {line}");
+        eprintln!("nss-k8s: {}", one_line(&error));
         ExitCode::FAILURE
     })
+}
+
+/// An error with its causes on one line. Some errors spell their cause out themselves; it is not
+/// said twice.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string().replace('\n', " ");
+        if !line.contains(&text) {
+            if !line.is_empty() {
+                line.push_str(": ");
+            }
+            line.push_str(&text);
+        }
+    }
+    line
+}
+
+/// Lets a closed pipe end this process quietly, as it ends other tools (`nss-k8s dump | head`).
+fn die_of_closed_pipes() {
+    // SAFETY: the default action of SIGPIPE runs no code of ours, and no other thread exists yet.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
 /// Runs the agent on a small runtime: a node has better uses for its cores.
@@ -43,4 +66,18 @@ fn agent(args: crate::cli::AgentArgs) -> Result<ExitCode> {
     // Tasks in the middle of a request are not waited for.
     runtime.shutdown_background();
     result.map(|()| ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once_and_on_one_line() {
+        let error = anyhow::anyhow!("no such\nfile").context("cannot open x: no such file");
+        assert_eq!(
+            one_line(&error.context("no zone")),
+            "no zone: cannot open x: no such file"
+        );
+    }
 }

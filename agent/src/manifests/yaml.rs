@@ -143,13 +143,23 @@ fn read<T: DeserializeOwned>(
         .unwrap_or_default();
     let namespace = value.pointer("/metadata/namespace").and_then(Value::as_str);
     let key = parse::object_key(kind, namespace, name);
-    let shown = excerpt(name);
+    let shown = if name.is_empty() {
+        "without a name".to_owned()
+    } else {
+        excerpt(name)
+    };
     objects.push(match serde_json::from_value(value) {
         Ok(object) => parse(&object),
-        Err(error) => Parsed {
-            verdict: Verdict::Malformed(key, format!("{kind} {shown}: {error}")),
-            complaints: Vec::new(),
-        },
+        Err(error) => {
+            // Who logs it says which object it is, when it has an identity.
+            let named = key
+                .as_ref()
+                .map_or_else(|| format!("{kind} {shown}: "), |_| String::new());
+            Parsed {
+                verdict: Verdict::Malformed(key, format!("{named}{error}")),
+                complaints: Vec::new(),
+            }
+        }
     });
 }
 

@@ -1,1 +1,569 @@
+//! Tables of single rules, then random sequences of events against a naive recomputation.
 
+use super::*;
+use nss_k8s_zone::{Endpoint, Family, Port, Protocol};
+use std::collections::BTreeMap;
+
+mod random;
+
+/// The zone as plain maps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct MapZone {
+    pub(super) namespaces: BTreeSet<String>,
+    pub(super) services: BTreeMap<ServiceKey, ServiceBody>,
+    pub(super) slices: BTreeMap<ServiceKey, BTreeMap<SliceId, Slice>>,
+    /// Every call is refused for want of space.
+    pub(super) full: bool,
+}
+
+impl MapZone {
+    fn admit(&self) -> Result<(), WriteError> {
+        match self.full {
+            true => Err(WriteError::NoSpace {
+                wanted: 1,
+                source: None,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// What a restarted agent finds.
+    pub(super) fn held(&self) -> Held {
+        Held {
+            namespaces: self.namespaces.iter().cloned().collect(),
+            services: self.services.keys().cloned().collect(),
+            slices: self
+                .slices
+                .iter()
+                .flat_map(|(key, slices)| slices.keys().map(|id| (key.clone(), *id)))
+                .collect(),
+        }
+    }
+
+    /// Addresses that the service's own name answers.
+    fn answers(&self, key: &ServiceKey) -> Vec<Address> {
+        match self.services.get(key) {
+            Some(ServiceBody::ClusterIp { addresses, .. }) => addresses.clone(),
+            Some(ServiceBody::Headless { .. }) => {
+                let slices = self.slices.get(key).into_iter().flat_map(BTreeMap::values);
+                let endpoints = slices.flat_map(|slice| &slice.endpoints);
+                let served = endpoints.filter(|endpoint| endpoint.ready && !endpoint.shadowed);
+                let mut addresses: Vec<_> = served.map(|endpoint| endpoint.address).collect();
+                addresses.sort();
+                addresses
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Sink for MapZone {
+    fn put_namespace(&mut self, name: &str) -> Result<bool, WriteError> {
+        self.admit()?;
+        Ok(self.namespaces.insert(name.to_owned()))
+    }
+    fn delete_namespace(&mut self, name: &str) -> Result<bool, WriteError> {
+        Ok(self.namespaces.remove(name))
+    }
+    fn put_service(&mut self, key: &ServiceKey, body: &ServiceBody) -> Result<bool, WriteError> {
+        self.admit()?;
+        Ok(self.services.insert(key.clone(), body.clone()).as_ref() != Some(body))
+    }
+    fn delete_service(&mut self, key: &ServiceKey) -> Result<bool, WriteError> {
+        Ok(self.services.remove(key).is_some())
+    }
+    fn put_slice(
+        &mut self,
+        key: &ServiceKey,
+        id: SliceId,
+        slice: &Slice,
+    ) -> Result<bool, WriteError> {
+        self.admit()?;
+        let slices = self.slices.entry(key.clone()).or_default();
+        Ok(slices.insert(id, slice.clone()).as_ref() != Some(slice))
+    }
+    fn delete_slice(&mut self, key: &ServiceKey, id: SliceId) -> Result<bool, WriteError> {
+        let Some(slices) = self.slices.get_mut(key) else {
+            return Ok(false);
+        };
+        let changed = slices.remove(&id).is_some();
+        if slices.is_empty() {
+            self.slices.remove(key);
+        }
+        Ok(changed)
+    }
+}
+
+const GRACE: Duration = Duration::from_millis(500);
+const ALL: [Source; 4] = [
+    Source::Namespaces,
+    Source::Services,
+    Source::Slices,
+    Source::OtherSlices,
+];
+
+pub(super) fn key(name: &str) -> ServiceKey {
+    ServiceKey::new(name, "shop").unwrap()
+}
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        sources: ALL.to_vec(),
+        all_slices: false,
+        grace: GRACE,
+        cluster_dns: ServiceKey::new("kube-dns", "kube-system").unwrap(),
+    }
+}
+
+pub(super) fn ip(last: u8) -> Address {
+    Address::v4([10, 0, 0, last])
+}
+
+pub(super) fn cluster_ip(last: u8) -> ServiceBody {
+    ServiceBody::ClusterIp {
+        addresses: vec![ip(last)],
+        ports: Vec::new(),
+    }
+}
+
+pub(super) fn headless() -> ServiceBody {
+    ServiceBody::Headless { ports: Vec::new() }
+}
+
+pub(super) fn endpoint(last: u8, ready: bool) -> Endpoint {
+    Endpoint {
+        ready,
+        ..Endpoint::ready(ip(last))
+    }
+}
+
+pub(super) fn slice_of(name: &str, service: &str, endpoints: Vec<Endpoint>) -> Object {
+    let ports = vec![Port {
+        name: "sql".to_owned(),
+        protocol: Protocol::Tcp,
+        number: 5432,
+    }];
+    Object::Slice(SliceOf {
+        name: name.to_owned(),
+        service: key(service),
+        slice: Slice {
+            family: Family::V4,
+            ports,
+            endpoints,
+        },
+        triggered: None,
+        version: 0,
+    })
+}
+
+fn slice_key(name: &str) -> ObjectKey {
+    ObjectKey::Slice {
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+/// A model, its zone and a clock that the test moves.
+struct Rig {
+    model: Model,
+    zone: MapZone,
+    now: Instant,
+}
+
+impl Rig {
+    fn new(zone: MapZone) -> Self {
+        let model = Model::new(settings(), zone.held());
+        Self {
+            model,
+            zone,
+            now: Instant::now(),
+        }
+    }
+
+    /// A live zone of a headless `db` with nothing in it.
+    fn live() -> Self {
+        let mut rig = Self::new(MapZone::default());
+        rig.list(Source::Services, [Object::Service(key("db"), headless())]);
+        for source in [Source::Namespaces, Source::Slices, Source::OtherSlices] {
+            rig.list(source, []);
+        }
+        rig
+    }
+
+    fn say(&mut self, source: Source, event: Event) -> Flushed {
+        self.model.handle(source, event, self.now);
+        self.model.flush(&mut self.zone, self.now)
+    }
+
+    fn apply(&mut self, object: Object) -> Flushed {
+        let source = match object {
+            Object::Namespace(_) => Source::Namespaces,
+            Object::Service(..) => Source::Services,
+            Object::Slice(_) => Source::Slices,
+        };
+        self.say(source, Event::Apply(object))
+    }
+
+    fn list(&mut self, source: Source, objects: impl IntoIterator<Item = Object>) {
+        self.say(source, Event::Init);
+        for object in objects {
+            self.say(source, Event::Apply(object));
+        }
+        self.say(source, Event::Done { certain: true });
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.model.flush(&mut self.zone, self.now);
+    }
+
+    fn db(&self) -> Vec<Address> {
+        self.zone.answers(&key("db"))
+    }
+}
+
+#[test]
+fn goes_live_when_every_source_has_listed() {
+    let mut rig = Rig::new(MapZone::default());
+    for source in ALL {
+        assert!(!rig.model.is_complete());
+        rig.list(source, []);
+    }
+    assert!(rig.model.is_complete());
+    rig.say(Source::Services, Event::Init);
+    assert!(
+        rig.model.is_complete(),
+        "a relist does not take the zone down"
+    );
+}
+
+#[test]
+fn a_relist_applies_differences_and_deletes_the_unseen_at_its_end_only() {
+    let mut rig = Rig::live();
+    rig.list(
+        Source::Services,
+        [
+            Object::Service(key("a"), cluster_ip(1)),
+            Object::Service(key("b"), cluster_ip(2)),
+        ],
+    );
+    rig.say(Source::Services, Event::Init);
+    let same = rig.say(
+        Source::Services,
+        Event::Apply(Object::Service(key("a"), cluster_ip(1))),
+    );
+    assert_eq!(same.changes, 0);
+    assert!(
+        rig.zone.services.contains_key(&key("b")),
+        "still there in the middle of the list"
+    );
+    rig.say(Source::Services, Event::Done { certain: true });
+    assert_eq!(rig.zone.services.keys().collect::<Vec<_>>(), [&key("a")]);
+}
+
+#[test]
+fn an_adopted_zone_loses_what_is_not_listed() {
+    let mut zone = Rig::live();
+    zone.apply(Object::Namespace("old".to_owned()));
+    zone.apply(Object::Service(key("gone"), cluster_ip(9)));
+    zone.apply(slice_of("db-1", "db", vec![endpoint(1, true)]));
+    zone.apply(slice_of("db-2", "db", vec![endpoint(2, true)]));
+    let mut rig = Rig::new(zone.zone);
+    rig.say(Source::Slices, Event::Init);
+    let same = rig.apply(slice_of("db-1", "db", vec![endpoint(1, true)]));
+    assert_eq!(
+        same.changes, 0,
+        "a slice listed before its service changes nothing"
+    );
+    rig.say(Source::Slices, Event::Done { certain: true });
+    assert_eq!(
+        rig.db(),
+        [ip(1), ip(2)],
+        "the other watch may still bring db-2"
+    );
+    rig.list(Source::OtherSlices, []);
+    rig.list(Source::Services, [Object::Service(key("db"), headless())]);
+    assert_eq!(rig.db(), [ip(1)]);
+    assert!(!rig.zone.services.contains_key(&key("gone")));
+    assert!(
+        rig.zone.namespaces.contains("old"),
+        "namespaces are not listed yet"
+    );
+    rig.list(Source::Namespaces, []);
+    assert_eq!(rig.zone.namespaces.iter().collect::<Vec<_>>(), ["shop"]);
+}
+
+#[test]
+fn an_adopted_zone_keeps_everything_after_an_uncertain_list() {
+    let mut before = Rig::live();
+    before.apply(Object::Service(key("a"), cluster_ip(1)));
+    let held = before.zone.clone();
+    let mut rig = Rig::new(before.zone);
+    for source in ALL {
+        rig.say(source, Event::Init);
+        rig.say(source, Event::Done { certain: false });
+    }
+    assert!(rig.model.is_complete());
+    assert_eq!(rig.zone, held);
+    for source in ALL {
+        rig.list(source, []);
+    }
+    assert_eq!(rig.zone, MapZone::default());
+}
+
+#[test]
+fn an_unreadable_object_keeps_what_was_known_of_it() {
+    let mut rig = Rig::live();
+    rig.apply(Object::Service(key("a"), cluster_ip(1)));
+    rig.say(
+        Source::Services,
+        Event::Unreadable(ObjectKey::Service(key("a"))),
+    );
+    rig.say(Source::Services, Event::Init);
+    rig.say(
+        Source::Services,
+        Event::Unreadable(ObjectKey::Service(key("a"))),
+    );
+    rig.say(Source::Services, Event::Done { certain: true });
+    assert!(rig.zone.services.contains_key(&key("a")));
+
+    let mut next = Rig::new(rig.zone);
+    next.say(Source::Services, Event::Init);
+    next.say(
+        Source::Services,
+        Event::Unreadable(ObjectKey::Service(key("a"))),
+    );
+    next.say(Source::Services, Event::Done { certain: true });
+    for source in [Source::Namespaces, Source::Slices, Source::OtherSlices] {
+        next.list(source, []);
+    }
+    assert!(
+        next.zone.services.contains_key(&key("a")),
+        "also when an earlier agent published it"
+    );
+    assert!(next.zone.namespaces.contains("shop"));
+    next.say(
+        Source::Services,
+        Event::Delete(ObjectKey::Service(key("a"))),
+    );
+    assert!(!next.zone.services.contains_key(&key("a")));
+}
+
+#[test]
+fn an_unreadable_slice_of_an_earlier_agent_stays() {
+    let mut before = Rig::live();
+    before.apply(slice_of("db-1", "db", vec![endpoint(1, true)]));
+    let mut rig = Rig::new(before.zone);
+    rig.list(Source::Services, [Object::Service(key("db"), headless())]);
+    rig.list(Source::Namespaces, []);
+    rig.list(Source::OtherSlices, []);
+    rig.say(Source::Slices, Event::Init);
+    rig.say(Source::Slices, Event::Unreadable(slice_key("db-1")));
+    rig.say(Source::Slices, Event::Done { certain: true });
+    assert_eq!(rig.db(), [ip(1)]);
+    rig.say(Source::Slices, Event::Delete(slice_key("db-1")));
+    assert_eq!(rig.db(), []);
+}
+
+#[test]
+fn an_endpoint_that_moves_is_never_absent() {
+    for removal_first in [true, false] {
+        let mut rig = Rig::live();
+        rig.apply(slice_of(
+            "db-1",
+            "db",
+            vec![endpoint(1, true), endpoint(2, true)],
+        ));
+        let removal = slice_of("db-1", "db", vec![endpoint(1, true)]);
+        let addition = slice_of("db-2", "db", vec![endpoint(2, true)]);
+        let steps = if removal_first {
+            [removal, addition]
+        } else {
+            [addition, removal]
+        };
+        for step in steps {
+            rig.apply(step);
+            assert_eq!(rig.db(), [ip(1), ip(2)], "removal first: {removal_first}");
+        }
+        rig.pass(GRACE);
+        assert_eq!(rig.db(), [ip(1), ip(2)]);
+    }
+}
+
+#[test]
+fn an_endpoint_that_leaves_stays_for_the_grace_time() {
+    let mut rig = Rig::live();
+    rig.apply(slice_of("db-1", "db", vec![endpoint(1, true)]));
+    rig.say(Source::Slices, Event::Delete(slice_key("db-1")));
+    assert_eq!(rig.db(), [ip(1)]);
+    assert_eq!(rig.model.deadline(), Some(rig.now + GRACE));
+    rig.pass(GRACE - Duration::from_millis(1));
+    assert_eq!(rig.db(), [ip(1)]);
+    rig.pass(Duration::from_millis(1));
+    assert_eq!(rig.db(), []);
+    assert_eq!(rig.model.deadline(), None);
+    assert!(rig.zone.slices.is_empty());
+}
+
+#[test]
+fn an_endpoint_that_turns_unready_goes_at_once() {
+    let mut rig = Rig::live();
+    rig.apply(slice_of(
+        "db-1",
+        "db",
+        vec![endpoint(1, true), endpoint(2, true)],
+    ));
+    rig.apply(slice_of(
+        "db-1",
+        "db",
+        vec![endpoint(1, false), endpoint(2, true)],
+    ));
+    assert_eq!(rig.db(), [ip(2)]);
+    // In another slice, too: what is leaving is named there, and not ready.
+    rig.apply(slice_of("db-1", "db", vec![]));
+    rig.apply(slice_of("db-2", "db", vec![endpoint(2, false)]));
+    assert_eq!(rig.db(), []);
+}
+
+#[test]
+fn a_hostname_that_moves_to_another_address_takes_its_old_one_away() {
+    let named = |last| Endpoint {
+        hostname: Some("db-0".to_owned()),
+        ..endpoint(last, true)
+    };
+    let mut rig = Rig::live();
+    rig.apply(slice_of("db-1", "db", vec![named(1)]));
+    rig.apply(slice_of("db-1", "db", vec![named(2)]));
+    assert_eq!(rig.db(), [ip(2)]);
+}
+
+#[test]
+fn the_same_address_in_two_slices_counts_once() {
+    let mut rig = Rig::live();
+    rig.apply(slice_of("db-1", "db", vec![endpoint(1, true)]));
+    rig.apply(slice_of("db-0", "db", vec![endpoint(1, true)]));
+    assert_eq!(rig.db(), [ip(1)]);
+    let shadowed = |name| rig.zone.slices[&key("db")][&slice_id(name)].endpoints[0].shadowed;
+    assert_eq!([shadowed("db-0"), shadowed("db-1")], [false, true]);
+    rig.apply(slice_of("db-0", "db", vec![endpoint(1, false)]));
+    assert_eq!(rig.db(), [ip(1)], "an unready one shadows nothing");
+}
+
+#[test]
+fn a_slice_that_moves_between_watches_stays() {
+    let mut rig = Rig::live();
+    let slice = || slice_of("db-1", "db", vec![endpoint(1, true)]);
+    rig.apply(slice());
+    rig.say(Source::OtherSlices, Event::Apply(slice()));
+    rig.say(Source::Slices, Event::Delete(slice_key("db-1")));
+    rig.pass(GRACE);
+    assert_eq!(rig.db(), [ip(1)]);
+}
+
+#[test]
+fn a_slice_that_changes_its_service_leaves_the_old_one() {
+    let mut rig = Rig::live();
+    rig.apply(Object::Service(key("other"), headless()));
+    rig.apply(slice_of("x", "db", vec![endpoint(1, true)]));
+    rig.apply(slice_of("x", "other", vec![endpoint(1, true)]));
+    rig.pass(GRACE);
+    assert_eq!(rig.db(), []);
+    assert_eq!(rig.zone.answers(&key("other")), [ip(1)]);
+}
+
+#[test]
+fn a_new_service_appears_whole() {
+    let mut rig = Rig::live();
+    rig.model.handle(
+        Source::Services,
+        Event::Delete(ObjectKey::Service(key("db"))),
+        rig.now,
+    );
+    rig.apply(slice_of("db-1", "db", vec![endpoint(1, true)]));
+    assert!(rig.zone.slices.is_empty(), "nobody knows yet what db is");
+    rig.apply(Object::Service(key("db"), headless()));
+    assert_eq!(rig.db(), [ip(1)]);
+}
+
+#[test]
+fn kinds_change_with_their_slices() {
+    let mut rig = Rig::live();
+    rig.apply(slice_of("db-1", "db", vec![endpoint(1, true)]));
+    rig.apply(Object::Service(key("db"), cluster_ip(7)));
+    assert_eq!(rig.db(), [ip(7)]);
+    assert!(
+        rig.zone.slices.is_empty(),
+        "only headless services have slices in this mode"
+    );
+    rig.apply(Object::Service(key("db"), headless()));
+    assert_eq!(rig.db(), [ip(1)]);
+    rig.model.settings.all_slices = true;
+    rig.apply(Object::Service(key("db"), cluster_ip(7)));
+    assert_eq!(rig.zone.slices[&key("db")].len(), 1);
+}
+
+#[test]
+fn a_namespace_lives_as_long_as_anything_speaks_for_it() {
+    let mut rig = Rig::new(MapZone::default());
+    rig.apply(Object::Service(key("a"), cluster_ip(1)));
+    rig.apply(Object::Namespace("shop".to_owned()));
+    rig.say(
+        Source::Services,
+        Event::Delete(ObjectKey::Service(key("a"))),
+    );
+    assert!(rig.zone.namespaces.contains("shop"));
+    rig.say(
+        Source::Namespaces,
+        Event::Delete(ObjectKey::Namespace("shop".to_owned())),
+    );
+    assert!(rig.zone.namespaces.is_empty());
+}
+
+#[test]
+fn what_is_refused_for_want_of_space_is_tried_again() {
+    let mut rig = Rig::live();
+    rig.zone.full = true;
+    let refused = rig.apply(Object::Service(key("a"), cluster_ip(1)));
+    assert_eq!(refused.failures.len(), 1);
+    rig.zone.full = false;
+    assert_eq!(rig.model.flush(&mut rig.zone, rig.now).changes, 0);
+    rig.model.retry();
+    assert_eq!(rig.model.flush(&mut rig.zone, rig.now).changes, 1);
+    assert!(rig.zone.services.contains_key(&key("a")));
+}
+
+#[test]
+fn knows_the_cluster_dns_addresses_once_services_are_listed() {
+    let mut rig = Rig::new(MapZone::default());
+    assert_eq!(rig.model.cluster_dns(), None);
+    let dns = ServiceKey::new("kube-dns", "kube-system").unwrap();
+    rig.apply(Object::Service(dns, cluster_ip(10)));
+    assert_eq!(rig.model.cluster_dns(), Some(vec![ip(10)]));
+    rig.list(Source::Services, []);
+    assert_eq!(rig.model.cluster_dns(), Some(Vec::new()));
+}
+
+#[test]
+fn trigger_times_count_outside_of_lists_only() {
+    let mut rig = Rig::new(MapZone::default());
+    let triggered = |object| match object {
+        Object::Slice(of) => Object::Slice(SliceOf {
+            triggered: Some(SystemTime::now()),
+            ..of
+        }),
+        other => other,
+    };
+    rig.say(Source::Slices, Event::Init);
+    let listed = rig.apply(triggered(slice_of("db-1", "db", vec![endpoint(1, true)])));
+    assert!(listed.triggers.is_empty());
+    rig.say(Source::Slices, Event::Done { certain: true });
+    let changed = rig.apply(triggered(slice_of("db-1", "db", vec![endpoint(2, true)])));
+    assert_eq!(changed.triggers.len(), 1);
+}
+
+#[test]
+fn slice_numbers_are_stable() {
+    // FNV-1a's published test vectors.
+    assert_eq!(slice_id("").0, 0xcbf2_9ce4_8422_2325);
+    assert_eq!(slice_id("foobar").0, 0x8594_4171_f739_67e8);
+}

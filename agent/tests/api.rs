@@ -1,0 +1,226 @@
+//! The agent against an API server that fails on purpose. What a real one does is tested with a
+//! real one, elsewhere.
+
+#[path = "support/api.rs"]
+mod api;
+#[path = "support/place.rs"]
+mod support;
+
+use api::{Api, NAMESPACES, SERVICES, SLICES};
+use serde_json::{Value, json};
+use support::{Agent, Place, wait};
+
+fn service(name: &str, address: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": name, "namespace": "shop", "managedFields": [{"manager": "m"}]},
+        "spec": {"clusterIP": address, "clusterIPs": [address]}})
+}
+
+fn slice(name: &str, managed: bool, address: &str) -> Value {
+    let mut labels = json!({"kubernetes.io/service-name": "db"});
+    if managed {
+        labels["service.kubernetes.io/headless"] = "".into();
+    }
+    json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {"name": name, "namespace": "shop", "labels": labels},
+        "addressType": "IPv4", "ports": [], "endpoints": [{"addresses": [address]}]})
+}
+
+/// A small cluster and an agent that watches it.
+struct Rig {
+    api: Api,
+    place: Place,
+    agent: Agent,
+}
+
+impl Rig {
+    fn start(prepare: impl FnOnce(&Api), options: &[&str]) -> Self {
+        let (api, place) = (Api::start(), Place::new());
+        let namespace = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+            "metadata": {"name": "shop"}});
+        api.put(NAMESPACES, namespace);
+        api.put(SERVICES, service("a", "10.0.0.1"));
+        api.put(SERVICES, service("db", "None"));
+        api.put(SLICES, slice("db-x", true, "10.0.1.1"));
+        api.put(SLICES, slice("db-by-hand", false, "10.0.1.2"));
+        prepare(&api);
+        let kubeconfig = place.path("kubeconfig");
+        api.kubeconfig(&kubeconfig);
+        let mut all = vec!["--accept-any-nameserver"];
+        all.extend(options);
+        let agent = place.watcher(&kubeconfig, &all);
+        Self { api, place, agent }
+    }
+
+    /// Started, published, and every watch is open.
+    fn live(prepare: impl FnOnce(&Api), options: &[&str], watches: usize) -> Self {
+        let rig = Self::start(prepare, options);
+        rig.agent.wait_until_published();
+        rig.wait_for_watches(watches);
+        rig
+    }
+
+    fn wait_for_watches(&self, watches: usize) {
+        wait("the watches to be open", || {
+            self.api.script().watches() == watches
+        });
+    }
+
+    fn wait_for(&self, name: &str, answer: &str) {
+        wait(&format!("{name} to be {answer}"), || {
+            self.place.query(name) == answer
+        });
+    }
+}
+
+#[test]
+fn follows_streamed_lists_and_changes() {
+    let rig = Rig::live(|_| {}, &[], 4);
+    rig.agent.wait_for(&["listed", "services", "streaming"]);
+    assert_eq!(rig.place.query("a"), "10.0.0.1");
+    assert_eq!(
+        rig.place.query("db"),
+        "10.0.1.1\n10.0.1.2",
+        "of both selectors"
+    );
+    rig.api.put(SERVICES, service("a", "10.0.0.9"));
+    rig.wait_for("a", "10.0.0.9");
+    rig.api.put(SLICES, slice("db-x", true, "10.0.1.3"));
+    rig.wait_for("db", "10.0.1.2\n10.0.1.3");
+    rig.api.delete(SERVICES, "a");
+    rig.wait_for("a", "pass(ask-miss)");
+    let asked: Vec<_> = rig.api.script().asked.iter().cloned().collect();
+    let paths = [NAMESPACES, SERVICES, SLICES].map(|path| format!("GET {path}"));
+    assert_eq!(asked, paths, "nothing else needs to be allowed");
+}
+
+#[test]
+fn all_slices_need_one_watch_less() {
+    let rig = Rig::live(|_| {}, &["--endpoint-slices=all"], 3);
+    assert_eq!(rig.place.query("db"), "10.0.1.1\n10.0.1.2");
+}
+
+#[test]
+fn pages_where_lists_cannot_be_streamed() {
+    let rig = Rig::live(|api| api.script().refuses_streams = true, &[], 4);
+    rig.agent.wait_for(&["does not stream lists"]);
+    rig.agent.wait_for(&["listed", "services", "paged"]);
+    assert_eq!(rig.place.query("a"), "10.0.0.1");
+    rig.api.put(SERVICES, service("b", "10.0.0.2"));
+    rig.wait_for("b", "10.0.0.2");
+    // For good: also a relist is paged, although the server has changed its mind.
+    let log = rig.agent.log().lines().count();
+    {
+        let mut script = rig.api.script();
+        script.refuses_streams = false;
+        script.gone = true;
+        script.disconnect();
+    }
+    wait("a relist", || {
+        rig.agent
+            .log()
+            .lines()
+            .skip(log)
+            .any(|line| line.contains("listed"))
+    });
+    assert!(
+        !rig.agent.log().contains("streaming\""),
+        "{}",
+        rig.agent.log()
+    );
+}
+
+#[test]
+fn a_watch_that_is_too_old_lists_again_and_applies_differences() {
+    for refuses_streams in [false, true] {
+        let rig = Rig::live(|api| api.script().refuses_streams = refuses_streams, &[], 4);
+        {
+            let mut script = rig.api.script();
+            script.take(SERVICES, "a");
+            script.replace(SERVICES, service("b", "10.0.0.2"));
+            script.gone = true;
+            script.disconnect();
+        }
+        // Whichever watch resumes first is told that it is too old; the others go on.
+        rig.agent.wait_for(&["watch failed", "gone"]);
+        rig.wait_for_watches(4);
+        while rig.place.query("b") != "10.0.0.2" {
+            let mut script = rig.api.script();
+            script.gone = true;
+            script.disconnect();
+            drop(script);
+            rig.wait_for_watches(4);
+        }
+        rig.wait_for("a", "pass(ask-miss)");
+        assert_eq!(rig.place.query("db"), "10.0.1.1\n10.0.1.2");
+    }
+}
+
+#[test]
+fn a_connection_that_ends_in_the_middle_is_made_again() {
+    let rig = Rig::live(|_| {}, &[], 4);
+    rig.api.script().disconnect();
+    rig.wait_for_watches(4);
+    rig.api.put(SERVICES, service("a", "10.0.0.7"));
+    rig.wait_for("a", "10.0.0.7");
+    assert!(rig.place.is_live());
+}
+
+#[test]
+fn a_malformed_object_concerns_nothing_else() {
+    let broken = || {
+        let mut broken = service("broken", "10.0.0.5");
+        broken["spec"]["ports"] = 7.into();
+        broken
+    };
+    for refuses_streams in [false, true] {
+        let prepare = |api: &Api| {
+            api.script().refuses_streams = refuses_streams;
+            api.put(SERVICES, broken());
+            api.put(SERVICES, service("odd", "10.0.0.256"));
+        };
+        let rig = Rig::live(prepare, &[], 4);
+        rig.agent.wait_for(&["Service shop/broken", "invalid type"]);
+        rig.agent
+            .wait_for(&["Service shop/odd", "clusterIP 10.0.0.256: not an address"]);
+        assert_eq!(rig.place.query("a"), "10.0.0.1");
+        assert_eq!(rig.place.query("broken"), "pass(ask-miss)");
+        // A good object that turns bad keeps its last good form.
+        rig.api.put(SERVICES, service("broken", "10.0.0.5"));
+        rig.wait_for("broken", "10.0.0.5");
+        rig.api.put(SERVICES, broken());
+        rig.api.put(SERVICES, service("z", "10.0.0.6"));
+        rig.wait_for("z", "10.0.0.6");
+        assert_eq!(rig.place.query("broken"), "10.0.0.5");
+    }
+}
+
+#[test]
+fn what_is_forbidden_keeps_the_zone_from_going_live_until_it_is_allowed() {
+    let rig = Rig::start(|api| api.script().forbids = true, &[]);
+    rig.agent.wait_for(&["watch failed", "forbidden"]);
+    assert!(!rig.place.is_live());
+    assert_eq!(rig.place.query("a"), "pass(zone-syncing)");
+    rig.api.script().forbids = false;
+    rig.agent.wait_until_published();
+    assert_eq!(rig.place.query("a"), "10.0.0.1");
+}
+
+#[test]
+fn an_adopted_zone_answers_while_the_api_cannot_be_reached() {
+    let rig = Rig::live(|_| {}, &[], 4);
+    rig.agent.end(libc::SIGKILL);
+    std::fs::remove_file(rig.place.path("log")).unwrap();
+    rig.api.script().forbids = true;
+    let next = rig
+        .place
+        .watcher(&rig.place.path("kubeconfig"), &["--accept-any-nameserver"]);
+    next.wait_for(&["watch failed", "forbidden"]);
+    assert_eq!(rig.place.query("a"), "10.0.0.1");
+    assert!(rig.place.is_live());
+    rig.api.script().take(SERVICES, "a");
+    rig.api.script().forbids = false;
+    next.wait_until_published();
+    assert_eq!(rig.place.query("a"), "pass(ask-miss)");
+    assert_eq!(rig.place.query("db"), "10.0.1.1\n10.0.1.2");
+}

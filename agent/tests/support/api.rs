@@ -1,0 +1,222 @@
+//! A Kubernetes API server that can be told to fail: lists, streamed lists and watches of the
+//! three resources that the agent reads.
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{OriginalUri, State},
+    http::{Method, StatusCode},
+    response::{IntoResponse, Response},
+};
+use futures::{
+    StreamExt,
+    channel::mpsc::{UnboundedSender, unbounded},
+};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    fs,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard},
+    thread,
+};
+
+pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
+pub(crate) const SERVICES: &str = "/api/v1/services";
+pub(crate) const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
+
+/// What the server holds and how it misbehaves.
+#[derive(Default)]
+pub(crate) struct Script {
+    objects: Vec<(&'static str, Value)>,
+    streams: Vec<(String, UnboundedSender<Bytes>)>,
+    version: u64,
+    /// `sendInitialEvents` is answered with 500, as an API server on an old etcd does.
+    pub(crate) refuses_streams: bool,
+    /// The next watch that resumes learns that its version is too old.
+    pub(crate) gone: bool,
+    /// Everything is answered with 403.
+    pub(crate) forbids: bool,
+    /// Every path and method asked for.
+    pub(crate) asked: BTreeSet<String>,
+}
+
+/// The running server; it lives as long as the test.
+pub(crate) struct Api {
+    script: Arc<Mutex<Script>>,
+    address: SocketAddr,
+}
+
+impl Api {
+    pub(crate) fn start() -> Self {
+        let script = Arc::new(Mutex::new(Script::default()));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let routes = Router::new()
+            .fallback(answer)
+            .with_state(Arc::clone(&script));
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.unwrap().block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                axum::serve(listener, routes).await.unwrap();
+            });
+        });
+        Self { script, address }
+    }
+
+    pub(crate) fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap()
+    }
+
+    /// Writes a kubeconfig for this server.
+    pub(crate) fn kubeconfig(&self, path: &Path) {
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "fake",
+            "clusters": [{"name": "fake", "cluster": {"server": format!("http://{}", self.address)}}],
+            "users": [{"name": "fake", "user": {}}],
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
+        });
+        fs::write(path, config.to_string()).unwrap();
+    }
+
+    /// Creates or replaces an object, and tells the watches.
+    pub(crate) fn put(&self, path: &'static str, object: Value) {
+        let mut script = self.script();
+        let event = script.replace(path, object);
+        script.tell(path, &event);
+    }
+
+    /// Removes an object, and tells the watches.
+    pub(crate) fn delete(&self, path: &'static str, name: &str) {
+        let mut script = self.script();
+        if let Some(mut object) = script.take(path, name) {
+            script.version += 1;
+            object["metadata"]["resourceVersion"] = script.version.to_string().into();
+            script.tell(path, &json!({"type": "DELETED", "object": object}));
+        }
+    }
+}
+
+impl Script {
+    /// Creates or replaces an object without telling anybody; the event that would tell.
+    pub(crate) fn replace(&mut self, path: &'static str, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        let known = self
+            .take(path, object["metadata"]["name"].as_str().unwrap())
+            .is_some();
+        self.objects.push((path, object.clone()));
+        json!({"type": if known { "MODIFIED" } else { "ADDED" }, "object": object})
+    }
+
+    /// Removes an object without telling anybody.
+    pub(crate) fn take(&mut self, path: &str, name: &str) -> Option<Value> {
+        let same = |(of, object): &(&str, Value)| *of == path && object["metadata"]["name"] == name;
+        let at = self.objects.iter().position(same)?;
+        Some(self.objects.remove(at).1)
+    }
+
+    /// Ends every open watch.
+    pub(crate) fn disconnect(&mut self) {
+        self.streams.clear();
+    }
+
+    /// How many watches are open.
+    pub(crate) fn watches(&mut self) -> usize {
+        self.streams.retain(|(_, stream)| !stream.is_closed());
+        self.streams.len()
+    }
+
+    fn tell(&mut self, path: &str, event: &Value) {
+        for (uri, stream) in &self.streams {
+            if uri.starts_with(path) && selects(uri, &event["object"]) {
+                // A watch that is gone will list again.
+                let _ = stream.unbounded_send(format!("{event}\n").into());
+            }
+        }
+    }
+}
+
+/// Whether the label selector of a request wants an object.
+fn selects(uri: &str, object: &Value) -> bool {
+    let headless = object
+        .pointer("/metadata/labels/service.kubernetes.io~1headless")
+        .is_some();
+    match uri.split_once("labelSelector=") {
+        None => true,
+        Some((_, selector)) => {
+            headless != (selector.starts_with("%21") || selector.starts_with('!'))
+        }
+    }
+}
+
+async fn answer(
+    State(script): State<Arc<Mutex<Script>>>,
+    OriginalUri(uri): OriginalUri,
+    method: Method,
+) -> Response {
+    let mut script = script.lock().unwrap();
+    script.asked.insert(format!("{method} {}", uri.path()));
+    if script.forbids {
+        return status(StatusCode::FORBIDDEN, "Forbidden", "not allowed");
+    }
+    let query = uri.query().unwrap_or_default();
+    let wanted = |script: &Script| {
+        let all = script
+            .objects
+            .iter()
+            .filter(|(path, _)| *path == uri.path());
+        let all = all.filter(|(_, object)| selects(&uri.to_string(), object));
+        all.map(|(_, object)| object.clone()).collect::<Vec<_>>()
+    };
+    if !query.contains("watch=true") {
+        return reply(&json!({
+            "apiVersion": "v1", "kind": "List",
+            "metadata": {"resourceVersion": script.version.to_string()}, "items": wanted(&script),
+        }));
+    }
+    let mut first = Vec::new();
+    if query.contains("sendInitialEvents=true") {
+        if script.refuses_streams {
+            let why = "required storage feature RequestWatchProgress is disabled";
+            return status(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", why);
+        }
+        first = wanted(&script);
+        first = first
+            .iter()
+            .map(|object| json!({"type": "ADDED", "object": object}))
+            .collect();
+        first.push(json!({"type": "BOOKMARK", "object": {
+            "apiVersion": "v1", "kind": "Any",
+            "metadata": {"resourceVersion": script.version.to_string(),
+                "annotations": {"k8s.io/initial-events-end": "true"}}}}));
+    } else if core::mem::take(&mut script.gone) {
+        let gone = json!({"type": "ERROR", "object": {"apiVersion": "v1", "kind": "Status",
+            "status": "Failure", "reason": "Expired", "message": "too old", "code": 410}});
+        return Body::from(format!("{gone}\n")).into_response();
+    }
+    let (sender, receiver) = unbounded::<Bytes>();
+    for event in first {
+        sender.unbounded_send(format!("{event}\n").into()).unwrap();
+    }
+    script.streams.push((uri.to_string(), sender));
+    Body::from_stream(receiver.map(Ok::<_, Infallible>)).into_response()
+}
+
+fn status(code: StatusCode, reason: &str, message: &str) -> Response {
+    let body = reply(
+        &json!({"apiVersion": "v1", "kind": "Status", "status": "Failure",
+        "reason": reason, "message": message, "code": code.as_u16()}),
+    );
+    (code, body).into_response()
+}
+
+fn reply(value: &Value) -> Response {
+    ([("content-type", "application/json")], value.to_string()).into_response()
+}
