@@ -43,10 +43,7 @@ pub(crate) fn tuples(call: &str, name: &[u8], buffer: Buffer) -> Verdict<*mut Tu
             let first = buffer.take::<Tuple>(found.len())?;
             let mut next: *mut Tuple = null_mut();
             for (index, address) in found.iter().enumerate().rev() {
-                let family = match address.family {
-                    Family::V4 => libc::AF_INET,
-                    Family::V6 => libc::AF_INET6,
-                };
+                let family = sys::domain(address.family);
                 // SAFETY: so many tuples were taken.
                 let place = unsafe { first.add(index) };
                 // SAFETY: as above, and aligned.

@@ -12,7 +12,7 @@ use core::ffi::{c_char, c_int};
 use core::mem::{offset_of, size_of};
 use core::ptr::{NonNull, null_mut};
 use libc::{addrinfo, sockaddr};
-use nss_k8s_stub::sys::{self, Libc};
+use nss_k8s_stub::sys::{self, Libc, SocketAddress};
 use nss_k8s_stub::{Address, Family, Name};
 
 /// Builds the list: addresses of `first` before the others, each with every service.
@@ -57,7 +57,7 @@ pub(crate) fn build(
 #[repr(C)]
 struct Entry {
     info: addrinfo,
-    socket: [u8; 28],
+    socket: SocketAddress,
 }
 
 /// musl's `struct aibuf` (src/network/lookup.h). Its `freeaddrinfo` goes back by `slot` to the
@@ -67,7 +67,7 @@ struct Entry {
 #[repr(C)]
 struct MuslEntry {
     info: addrinfo,
-    socket: [u8; 28],
+    socket: SocketAddress,
     lock: c_int,
     slot: i16,
     references: i16,
@@ -126,17 +126,17 @@ impl List {
             return false;
         };
         let entry = entry.as_ptr();
-        let (socket, ai_addrlen) = socket_address(address, service);
+        let socket = SocketAddress::new(address, service.port);
         // SAFETY: a place of our own for an entry, aligned as the host allocates; `tail` is null or
         // the entry before.
         unsafe {
             (&raw mut (*entry).socket).write(socket);
             (&raw mut (*entry).info).write(addrinfo {
                 ai_flags: flags,
-                ai_family: family(address),
+                ai_family: sys::domain(address.family),
                 ai_socktype: service.socket_type,
                 ai_protocol: service.protocol,
-                ai_addrlen,
+                ai_addrlen: socket.length(),
                 ai_addr: (&raw mut (*entry).socket).cast::<sockaddr>(),
                 ai_canonname: self.name,
                 ai_next: null_mut(),
@@ -197,28 +197,6 @@ impl List {
                 sys::release(entry.cast());
             }
         }
-    }
-}
-
-/// A `sockaddr_in` (16 octets, the last eight zero) or `sockaddr_in6` (28; no flow, no scope).
-fn socket_address(address: &Address, service: &Service) -> ([u8; 28], libc::socklen_t) {
-    let mut socket = [0_u8; 28];
-    let family = u16::try_from(family(address)).unwrap_or(0).to_ne_bytes();
-    let (flow, length): (&[u8], _) = match address.family {
-        Family::V4 => (&[], 16),
-        Family::V6 => (&[0; 4], 28),
-    };
-    let fields = [&family[..], &service.port, flow, address.as_octets()];
-    for (place, byte) in socket.iter_mut().zip(fields.into_iter().flatten()) {
-        *place = *byte;
-    }
-    (socket, length)
-}
-
-fn family(address: &Address) -> c_int {
-    match address.family {
-        Family::V4 => libc::AF_INET,
-        Family::V6 => libc::AF_INET6,
     }
 }
 

@@ -27,7 +27,7 @@ pub use host::{
 pub use memory::{map_anonymous, unmap_anonymous};
 pub use next::{Libc, NextFunction, host_libc};
 pub use reply::{Buffer, host_entry};
-pub use socket::{Route, configured_families, route_to};
+pub use socket::{Route, SocketAddress, configured_families, domain, route_to};
 
 use core::ffi::CStr;
 

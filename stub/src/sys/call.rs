@@ -3,6 +3,7 @@
 //! Only calls that libc's own resolver makes too are on the warm path of anything, so that a
 //! sandbox that admits libc admits us.
 
+use super::socket::SocketAddress;
 use core::ffi::CStr;
 use core::ptr::NonNull;
 
@@ -307,18 +308,22 @@ pub(super) fn socket(domain: i32, kind: i32, protocol: i32) -> Result<Descriptor
     unsafe { system_call(number::SOCKET, arguments) }.map(|raw| Descriptor(to_int(raw)))
 }
 
-/// `connect`; `address` holds a socket address of its whole length.
-pub(super) fn connect(descriptor: &Descriptor, address: &[u8]) -> Result<(), i32> {
-    let arguments = [
-        from_int(descriptor.0),
-        address.as_ptr().addr(),
-        address.len(),
-        0,
-        0,
-        0,
-    ];
-    // SAFETY: the kernel reads a slice that outlives the call.
-    unsafe { system_call(number::CONNECT, arguments) }.map(|_| ())
+/// `connect`; of the address, `length` octets count.
+pub(super) fn connect(
+    descriptor: &Descriptor,
+    address: &SocketAddress,
+    length: u32,
+) -> Result<(), i32> {
+    let length = usize::try_from(length).map_err(|_| libc::EINVAL)?;
+    let place = core::ptr::from_ref(address).addr();
+    // SAFETY: the kernel reads at most the struct, which outlives the call.
+    unsafe {
+        system_call(
+            number::CONNECT,
+            [from_int(descriptor.0), place, length, 0, 0, 0],
+        )
+    }
+    .map(|_| ())
 }
 
 /// `getsockname`: the length that the kernel's address has.

@@ -89,9 +89,9 @@ pub fn host_entry<'a>(
         unsafe { h_aliases.add(index).write(text) };
     }
     let h_addr_list = buffer.take::<*mut c_char>(addresses.len().checked_add(1)?)?;
-    let (h_addrtype, h_length, length) = match family {
-        Family::V4 => (libc::AF_INET, 4, 4),
-        Family::V6 => (libc::AF_INET6, 16, 16),
+    let (h_length, length) = match family {
+        Family::V4 => (4, 4),
+        Family::V6 => (16, 16),
     };
     for (index, address) in addresses.iter().enumerate() {
         // Words, so that the octets are aligned as programs expect of an in_addr.
@@ -114,7 +114,7 @@ pub fn host_entry<'a>(
     Some(libc::hostent {
         h_name,
         h_aliases,
-        h_addrtype,
+        h_addrtype: super::domain(family),
         h_length,
         h_addr_list,
     })

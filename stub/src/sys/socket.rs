@@ -19,18 +19,13 @@ pub enum Route {
 pub fn configured_families() -> Option<Families> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     let netlink = call::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE).ok()?;
-    // struct nlmsghdr (length, type, flags, sequence, port) and a struct rtgenmsg of any family.
-    let mut request = [0_u8; 20];
     let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_DUMP).ok()?;
-    let fields = [
-        &20_u32.to_ne_bytes()[..],
-        &libc::RTM_GETADDR.to_ne_bytes(),
-        &flags.to_ne_bytes(),
-        &1_u32.to_ne_bytes(),
+    let ([f0, f1], [k0, k1]) = (flags.to_ne_bytes(), libc::RTM_GETADDR.to_ne_bytes());
+    let [l0, l1, l2, l3] = 20_u32.to_ne_bytes();
+    // struct nlmsghdr (length, type, flags, sequence, port) and a struct rtgenmsg of any family.
+    let request = [
+        l0, l1, l2, l3, k0, k1, f0, f1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     ];
-    for (place, byte) in request.iter_mut().zip(fields.into_iter().flatten()) {
-        *place = *byte;
-    }
     call::send(&netlink, &request).ok()?;
     let mut seen = Families {
         v4: false,
@@ -51,41 +46,70 @@ pub fn configured_families() -> Option<Families> {
 
 /// Asks with a connected UDP socket, as both libcs do before they order addresses.
 pub fn route_to(destination: &Address) -> Route {
-    let (domain, port) = match destination.family {
-        Family::V4 => (libc::AF_INET, 65535_u16),
-        Family::V6 => (libc::AF_INET6, 65535_u16),
-    };
     let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    let (domain, address) = (
+        domain(destination.family),
+        SocketAddress::new(destination, [0xff; 2]),
+    );
     let socket = match call::socket(domain, kind, libc::IPPROTO_UDP) {
         Ok(socket) => socket,
         Err(libc::EAFNOSUPPORT) => return Route::Unreachable,
         Err(_) => return Route::Unknown,
     };
-    // struct sockaddr_in (8 octets before the padding) and sockaddr_in6 (28).
-    let mut name = [0_u8; 28];
-    let family = u16::try_from(domain).unwrap_or(0).to_ne_bytes();
-    let flow: &[u8] = if destination.family == Family::V6 {
-        &[0; 4]
-    } else {
-        &[]
-    };
-    let port = port.to_be_bytes();
-    let fields = [&family[..], &port, flow, destination.as_octets()];
-    for (place, byte) in name.iter_mut().zip(fields.into_iter().flatten()) {
-        *place = *byte;
-    }
-    let length = if destination.family == Family::V6 {
-        28
-    } else {
-        16
-    };
-    let connected = call::connect(&socket, name.get(..length).unwrap_or(&[]));
-    match connected {
+    match call::connect(&socket, &address, address.length()) {
         Ok(()) => source(&socket, destination.family).map_or(Route::Unknown, Route::Source),
         Err(libc::EPERM | libc::EACCES | libc::ENOMEM | libc::ENOBUFS | libc::EINTR) => {
             Route::Unknown
         }
         Err(_) => Route::Unreachable,
+    }
+}
+
+/// AF_INET or AF_INET6.
+pub const fn domain(family: Family) -> i32 {
+    match family {
+        Family::V4 => libc::AF_INET,
+        Family::V6 => libc::AF_INET6,
+    }
+}
+
+/// `struct sockaddr_in` or `struct sockaddr_in6`, without flow and scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SocketAddress {
+    domain: u16,
+    /// Network byte order.
+    port: [u8; 2],
+    /// The IPv4 address, or IPv6's flow information.
+    first: [u8; 4],
+    /// Padding, or the IPv6 address.
+    second: [u8; 16],
+    scope: u32,
+}
+
+const _: () = assert!(size_of::<SocketAddress>() == size_of::<libc::sockaddr_in6>());
+
+impl SocketAddress {
+    /// The address with a port in network byte order.
+    pub fn new(address: &Address, port: [u8; 2]) -> Self {
+        let [a, b, c, d, ..] = address.octets;
+        let (domain, first, second) = match address.family {
+            Family::V4 => (2, [a, b, c, d], [0; 16]),
+            Family::V6 => (10, [0; 4], address.octets),
+        };
+        const { assert!(libc::AF_INET == 2 && libc::AF_INET6 == 10) };
+        Self {
+            domain,
+            port,
+            first,
+            second,
+            scope: 0,
+        }
+    }
+
+    /// How many of its octets the kernel and programs look at: 16 or 28.
+    pub const fn length(&self) -> u32 {
+        if self.domain == 2 { 16 } else { 28 }
     }
 }
 
