@@ -1,6 +1,12 @@
 //! The library that is shipped (no std, panic = abort) and this test's own build of the stub come to
 //! the same answers, in one process over one zone.
 
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test has std"
+)]
+
 use nss_k8s_stub::{Address, Door, Families, Name, Outcome, Query, resolve};
 use nss_k8s_zone::{Config, MissPolicy, Now, Options, ServiceBody, ServiceKey, Writer};
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -44,7 +50,13 @@ fn the_shipped_library_sees_what_the_std_build_sees() {
     let _ = fs::remove_dir_all(&directory);
     let _writer = publish(&directory);
     // SAFETY: no other thread of this test reads or writes the environment.
-    unsafe { env::set_var("NSS_K8S_DIR", directory.join("view/default")) };
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the only test here, before its first lookup"
+    )]
+    unsafe {
+        env::set_var("NSS_K8S_DIR", directory.join("view/default"))
+    };
     let by_name = shipped();
     let mut answers = 0;
     for name in [

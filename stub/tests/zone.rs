@@ -1,6 +1,12 @@
 //! The walk over a real zone file: what the writer publishes is what a lookup comes to, by either
 //! libc's rules.
 
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a test has std"
+)]
+
 use nss_k8s_stub::nsswitch::Placement;
 use nss_k8s_stub::resolv_conf::{ResolvConf, Surroundings};
 use nss_k8s_stub::sys::Libc::{self, Glibc, Musl};
