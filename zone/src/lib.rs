@@ -5,8 +5,12 @@
 //!   agent: Writer --put/delete--> zone.v1 (tmpfs) <--mmap, read-only-- Reader :every process
 //!                                 one 8-byte store commits             copies out, checks the epoch
 //! ```
-#![cfg_attr(panic = "abort", no_std)]
-#![cfg_attr(not(panic = "abort"), allow(clippy::std_instead_of_core))]
+// The writer needs std; the in-process libraries are built without it, on their own.
+#![cfg_attr(all(panic = "abort", not(feature = "writer")), no_std)]
+#![cfg_attr(
+    any(not(panic = "abort"), feature = "writer"),
+    allow(clippy::std_instead_of_core)
+)]
 #![deny(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,

@@ -91,13 +91,34 @@ pub(crate) fn ends_with_labels<'n>(
 
 /// Splits off the last label: what is left of it, and itself.
 pub(crate) fn split_last(text: &[u8]) -> (Option<&[u8]>, &[u8]) {
-    let Some(dot) = text.iter().rposition(|byte| *byte == b'.') else {
+    let Some(dot) = last_dot(text) else {
         return (None, text);
     };
     match text.split_at_checked(dot) {
         Some((rest, [_, label @ ..])) => (Some(rest), label),
         _ => (None, text),
     }
+}
+
+/// Where the last dot is, eight bytes at a time: names are mostly search suffixes, and byte by byte
+/// this was a fifth of a lookup.
+#[inline]
+fn last_dot(text: &[u8]) -> Option<usize> {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    const DOTS: u64 = 0x2e2e_2e2e_2e2e_2e2e;
+    let (rest, chunks) = text.as_rchunks::<8>();
+    let mut start = text.len();
+    for chunk in chunks.iter().rev() {
+        start = start.wrapping_sub(8);
+        let word = u64::from_le_bytes(*chunk) ^ DOTS;
+        // The high bit of each byte that is zero, and of no other.
+        let dots = !((word & LOW).wrapping_add(LOW) | word | LOW);
+        if dots != 0 {
+            let last = 7_u32.wrapping_sub(dots.leading_zeros() / 8);
+            return Some(start.wrapping_add(last as usize));
+        }
+    }
+    rest.iter().rposition(|byte| *byte == b'.')
 }
 
 /// Places a name relative to the apex.
@@ -175,7 +196,17 @@ fn without_underscore(label: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::{Below, Place, below_apex};
+    use super::{Below, Place, below_apex, last_dot};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_last_dot_is_found(text in prop::collection::vec(
+            prop_oneof![1 => Just(b'.'), 6 => any::<u8>()], 0..40,
+        )) {
+            prop_assert_eq!(last_dot(&text), text.iter().rposition(|byte| *byte == b'.'));
+        }
+    }
 
     #[test]
     fn places() {

@@ -62,7 +62,7 @@ impl Zone {
         let mut space = Space::default();
         space.give(HEAP, granules_of(&memory) - HEAP);
         let mut zone = Self {
-            heap: Heap::new(memory, space, maximum),
+            heap: Heap::new(memory, space, maximum, true),
             index: Index::unbuilt(),
             counts: Counts::default(),
         };
@@ -96,7 +96,7 @@ impl Zone {
         let mut scan = Scan::run(memory.words())?;
         let space = scan.space(granules_of(&memory))?;
         let mut zone = Self {
-            heap: Heap::new(memory, space, maximum),
+            heap: Heap::new(memory, space, maximum, false),
             index: scan.index,
             counts: scan.counts,
         };

@@ -40,10 +40,9 @@ impl Dump {
         let descriptor = os
             .open(&name)
             .map_err(|error| failed("open", path)(io::Error::from_raw_os_error(error)))?;
-        let copied = copy(descriptor);
+        let dumped = Self::of_file(descriptor);
         os.close(descriptor);
-        let copied = copied.map_err(failed("read", path))?;
-        Self::of(Words::new(&copied)).map_err(|why| failed("read", path)(io::Error::other(why)))
+        dumped.map_err(failed("read", path))
     }
 
     /// The apex.
@@ -84,6 +83,20 @@ impl Dump {
     /// Figures; retired space counts as free.
     pub const fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    /// Copies and walks the open file. A zone that is not live yet reuses its space at once, so its
+    /// copy may have to be taken again.
+    fn of_file(descriptor: i32) -> io::Result<Self> {
+        let mut attempts = 0;
+        loop {
+            let copied = copy(descriptor)?;
+            match Self::of(Words::new(&copied)) {
+                Ok(dump) => return Ok(dump),
+                Err(why) if attempts == ATTEMPTS => return Err(io::Error::other(why)),
+                Err(_) => attempts += 1,
+            }
+        }
     }
 
     /// Walks a copy.

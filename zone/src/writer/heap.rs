@@ -27,6 +27,9 @@ pub(crate) struct Heap {
     quarantined: u64,
     advanced: Option<Instant>,
     maximum: u64,
+    /// The zone was created by this writer and has not been live since: whoever reads it passes
+    /// before following any reference.
+    unread: bool,
 }
 
 /// An extent that readers may still be reading.
@@ -38,13 +41,14 @@ struct Retired {
 
 impl Heap {
     /// A heap with `space` free in it, growing to at most `maximum` bytes.
-    pub(crate) fn new(memory: Memory, space: Space, maximum: u64) -> Self {
+    pub(crate) fn new(memory: Memory, space: Space, maximum: u64, unread: bool) -> Self {
         Self {
             memory,
             space,
             quarantine: VecDeque::new(),
             quarantined: 0,
             advanced: None,
+            unread,
             maximum: maximum / UNIT as u64 * UNIT as u64,
         }
     }
@@ -91,6 +95,9 @@ impl Heap {
 
     /// Frees what is no longer reachable for readers that start now.
     pub(crate) fn retire(&mut self, start: u32, length: u32) {
+        if self.unread {
+            return self.unput(start, length);
+        }
         let epoch = self.memory.load(AT_EPOCH);
         self.quarantined += u64::from(length);
         self.quarantine.push_back(Retired {
@@ -98,6 +105,20 @@ impl Heap {
             start,
             length,
         });
+    }
+
+    /// Must come before the store of the state "live": from here on readers follow references, and
+    /// what is retired waits.
+    ///
+    /// What was reused up to here may have been reachable in this epoch. A reader that took the
+    /// epoch before this store finds two more at its end and tries again; one that takes it after
+    /// sees every reference as it is now.
+    pub(crate) fn open_to_readers(&mut self) {
+        if self.unread {
+            self.unread = false;
+            self.memory.commit(AT_EPOCH, self.memory.load(AT_EPOCH) + 2);
+            self.memory.fence();
+        }
     }
 
     /// Starts the next epoch when it is time, and frees what was retired two before. Returns when to

@@ -213,11 +213,12 @@ impl Zone {
                 }
             }
         }
-        for at in [AT_SERIAL, AT_UPDATED, AT_ALIVE, AT_SYNCED, AT_STATE] {
+        for at in [AT_SERIAL, AT_UPDATED, AT_ALIVE, AT_SYNCED] {
             self.heap
                 .memory
                 .store(at, other.heap.memory.load(at), Ordering::Release);
         }
+        self.set_state(other.state());
         Ok(())
     }
 
@@ -228,6 +229,9 @@ impl Zone {
 
     /// Changes the state word.
     pub(crate) fn set_state(&mut self, state: State) {
+        if state == State::Live {
+            self.heap.open_to_readers();
+        }
         self.heap
             .memory
             .store(AT_STATE, state as u64, Ordering::Release);
