@@ -1,7 +1,7 @@
 //! `getaddrinfo` from the stub's answer.
 
-use crate::error::{EAI_MEMORY, absent_data, absent_name};
-use crate::request::{Request, is_plain};
+use crate::error::{EAI_MEMORY, Negative, absent_data, absent_name};
+use crate::request::{Refusal, Request, is_plain};
 use crate::service::Services;
 use crate::{keeping_errno, list, network};
 use core::ffi::{c_char, c_int};
@@ -72,31 +72,41 @@ unsafe fn conclude(
     room: &[Address],
     canonical: &Name,
 ) -> Option<Answer> {
-    let answer = match outcome {
-        Outcome::Answer { count } => {
-            let found = room.get(..count)?;
-            // SAFETY: the caller's contract.
-            let built = keeping_errno(|| unsafe { build(request, service, found, canonical) });
-            match built {
-                Ok(answer) => Some(answer),
-                Err(refusal) => {
-                    sys::debug_pass(CALL, node, refusal);
-                    return None;
-                }
+    // SAFETY: the caller's contract.
+    let answer = keeping_errno(|| unsafe {
+        match outcome {
+            Outcome::Answer { count } => build(request, service, room.get(..count)?, canonical),
+            Outcome::NoData if request.maps => Err("v4-mapped"),
+            Outcome::NoData => negative(request, service, absent_data(request.libc)),
+            Outcome::NxDomain => negative(request, service, absent_name(request.libc)),
+            Outcome::Chase | Outcome::Room(_) | Outcome::Pass(_) => {
+                sys::debug(CALL, node, outcome);
+                return None;
             }
         }
-        Outcome::NoData if request.maps => {
-            sys::debug_pass(CALL, node, "v4-mapped");
-            return None;
-        }
-        Outcome::NoData => Some(Err(absent_data(request.libc).address_info)),
-        Outcome::NxDomain => Some(Err(absent_name(request.libc).address_info)),
-        Outcome::Chase | Outcome::Room(_) | Outcome::Pass(_) => None,
-    };
+        .inspect_err(|refusal| sys::debug_pass(CALL, node, refusal))
+        .ok()
+    })?;
     sys::debug(CALL, node, outcome);
-    answer
+    Some(answer)
 }
 
+/// That there is nothing; but libc looks at the service first, and a bad one has its own number.
+///
+/// # Safety
+/// `service` is null or NUL-terminated.
+unsafe fn negative(
+    request: &Request,
+    service: *const c_char,
+    negative: Negative,
+) -> Result<Answer, Refusal> {
+    // SAFETY: the caller's contract.
+    unsafe { Services::of(request, service) }.ok_or("service")?;
+    Ok(Err(negative.address_info))
+}
+
+/// The list of an answer, or why libc must build it.
+///
 /// # Safety
 /// `service` is null or NUL-terminated.
 unsafe fn build(
@@ -104,7 +114,7 @@ unsafe fn build(
     service: *const c_char,
     found: &[Address],
     canonical: &Name,
-) -> Result<Answer, &'static str> {
+) -> Result<Answer, Refusal> {
     if request.translates && !is_plain(canonical.as_bytes()) {
         return Err("unicode");
     }

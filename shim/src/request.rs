@@ -15,6 +15,8 @@ pub(crate) struct Request {
     pub(crate) families: Families,
     /// `ai_flags` of each entry of the result.
     pub(crate) echoed_flags: c_int,
+    /// AI_NUMERICSERV, if it is among the hints.
+    pub(crate) service_flags: c_int,
     /// Whether entries carry the canonical name: all of them in musl, at most the first in glibc.
     pub(crate) wants_canonical: bool,
     /// Whether IPv4 addresses would be mapped if there are no IPv6 ones: then only an answer, or no
@@ -92,6 +94,7 @@ impl Request {
             Libc::Musl => (0, true),
         };
         Ok(Self {
+            service_flags: flags & AI_NUMERICSERV,
             maps,
             translates: translations != 0,
             libc,

@@ -79,7 +79,7 @@ impl Services {
     /// `service` is NUL-terminated.
     unsafe fn asked(request: &Request, service: *const c_char) -> Option<Self> {
         let hints = addrinfo {
-            ai_flags: 0,
+            ai_flags: request.service_flags,
             ai_family: libc::AF_INET,
             ai_socktype: request.socket_type,
             ai_protocol: request.protocol,

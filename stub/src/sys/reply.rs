@@ -71,8 +71,9 @@ impl Buffer {
     }
 }
 
-/// Builds a `hostent`: texts, pointer arrays, addresses. All `addresses` are of `family`. `None`
-/// when the buffer is too small.
+/// Builds a `hostent`: pointer arrays, addresses, texts, in that order, so that at most the first
+/// piece is padded and no libc gets by with less room. An alias that is the very slice `name` is
+/// not written twice. All `addresses` are of `family`. `None` when the buffer is too small.
 pub fn host_entry<'a>(
     mut buffer: Buffer,
     name: &[u8],
@@ -81,13 +82,7 @@ pub fn host_entry<'a>(
     addresses: &[Address],
 ) -> Option<libc::hostent> {
     let alias_count = aliases.len();
-    let h_name = buffer.text(name)?;
     let h_aliases = buffer.take::<*mut c_char>(alias_count.checked_add(1)?)?;
-    for (index, alias) in aliases.enumerate().take(alias_count) {
-        let text = buffer.text(alias)?;
-        // SAFETY: one pointer per alias and one more were taken.
-        unsafe { h_aliases.add(index).write(text) };
-    }
     let h_addr_list = buffer.take::<*mut c_char>(addresses.len().checked_add(1)?)?;
     let (h_length, length) = match family {
         Family::V4 => (4, 4),
@@ -106,15 +101,26 @@ pub fn host_entry<'a>(
         // SAFETY: one pointer per address and one more were taken.
         unsafe { h_addr_list.add(index).write(place.cast()) };
     }
+    let h_name = buffer.text(name)?;
+    for (index, alias) in aliases.enumerate().take(alias_count) {
+        let text = if core::ptr::eq(alias, name) {
+            h_name
+        } else {
+            buffer.text(alias)?
+        };
+        // SAFETY: one pointer per alias and one more were taken.
+        unsafe { h_aliases.add(index).write(text) };
+    }
     // SAFETY: one pointer more than entries was taken in both arrays.
     unsafe {
         h_aliases.add(alias_count).write(null_mut());
         h_addr_list.add(addresses.len()).write(null_mut());
     }
+    let h_addrtype = super::domain(family);
     Some(libc::hostent {
         h_name,
         h_aliases,
-        h_addrtype: super::domain(family),
+        h_addrtype,
         h_length,
         h_addr_list,
     })
