@@ -34,10 +34,10 @@ impl<'s> Hosts<'s> {
             return None;
         }
         let mut count: usize = 0;
-        each_key(libc, text, |_| count = count.saturating_add(1));
+        each_key(libc, text, &mut |_| count = count.saturating_add(1));
         let size = count.checked_mul(2)?.max(2).checked_next_power_of_two()?;
         let slots = slots.get_mut(..size)?;
-        each_key(libc, text, |key| insert(slots, key));
+        each_key(libc, text, &mut |key| insert(slots, key));
         Some(size)
     }
 
@@ -58,7 +58,8 @@ impl<'s> Hosts<'s> {
 }
 
 /// Calls `visit` with the key of every word, and of every address that a line starts with.
-fn each_key(libc: Libc, text: &[u8], mut visit: impl FnMut(u64)) {
+#[inline(never)]
+fn each_key(libc: Libc, text: &[u8], visit: &mut dyn FnMut(u64)) {
     for line in lines(text) {
         let comment_may_count = libc == Libc::Musl && line.len() > MUSL_LINE;
         let line = if comment_may_count {

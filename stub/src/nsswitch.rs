@@ -17,30 +17,13 @@ pub enum Placement {
     Unplaced,
 }
 
-/// What one source's status leads to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Action {
-    Return,
-    Continue,
-}
-
-/// The actions of one source by status.
-#[derive(Clone, Copy)]
-struct Actions {
-    success: Action,
-    not_found: Action,
-    unavailable: Action,
-    try_again: Action,
-}
-
-/// Which status a criterion names.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Status {
-    Success,
-    NotFound,
-    Unavailable,
-    TryAgain,
-}
+/// Statuses of one source, as bits: in [`read_source`]'s result those after which glibc returns.
+type Statuses = u8;
+const SUCCESS: Statuses = 1;
+const NOT_FOUND: Statuses = 2;
+const UNAVAILABLE: Statuses = 4;
+const TRY_AGAIN: Statuses = 8;
+const EVERY: Statuses = 15;
 
 impl Placement {
     /// Reads a whole file; an empty `text` stands for a missing one ("files dns"; before glibc
@@ -75,113 +58,96 @@ impl Placement {
 /// a source that nobody has.
 fn place(line: &[u8]) -> Placement {
     let mut rest = line;
-    let mut module_answers = None;
-    while let Some((source, actions, next)) = read_source(rest) {
+    let mut module_answers = false;
+    while let Some((source, returns, next)) = read_source(rest) {
         rest = next;
-        let Some(actions) = actions else {
+        let Some(returns) = returns else {
             return Placement::Unplaced;
         };
-        if actions.success != Action::Return {
+        if returns & SUCCESS == 0 {
             return Placement::Unplaced;
         }
-        let goes_on = actions.not_found == Action::Continue
-            && actions.unavailable == Action::Continue
-            && actions.try_again == Action::Continue;
         match source {
-            b"files" if goes_on => {}
-            b"k8s" if module_answers.is_none() && actions.unavailable == Action::Continue => {
-                module_answers = Some(actions);
+            b"files" if returns == SUCCESS => {}
+            b"k8s" if !module_answers && returns & UNAVAILABLE == 0 => module_answers = true,
+            b"dns" => {
+                let is_last = trim_start(rest, is_space).is_empty();
+                return if is_last || returns & NOT_FOUND != 0 {
+                    Placement::Certain
+                } else {
+                    Placement::AnswersOnly
+                };
             }
-            b"dns" => return after_answer(actions, rest),
-            _ => return module_answers.map_or(Placement::Unplaced, |_| Placement::AnswersOnly),
+            _ if module_answers => return Placement::AnswersOnly,
+            _ => return Placement::Unplaced,
         }
     }
     // No `dns`: the module alone answers, and what it says last is the end of it.
-    module_answers.map_or(Placement::Unplaced, |_| Placement::Certain)
-}
-
-/// Whether "no" from this source is final.
-fn after_answer(actions: Actions, rest: &[u8]) -> Placement {
-    let is_last = rest.iter().all(|byte| is_space(*byte));
-    if is_last || actions.not_found == Action::Return {
+    if module_answers {
         Placement::Certain
     } else {
-        Placement::AnswersOnly
+        Placement::Unplaced
     }
 }
 
-/// One source with its actions (`None`: not understood, or `merge`) and the rest of the line;
-/// `None` at the end.
-fn read_source(line: &[u8]) -> Option<(&[u8], Option<Actions>, &[u8])> {
+/// One source, after which of its statuses glibc returns (`None`: not understood, or `merge`), and
+/// the rest of the line; `None` at the end.
+fn read_source(line: &[u8]) -> Option<(&[u8], Option<Statuses>, &[u8])> {
     let line = trim_start(line, is_space);
     let (source, rest) = split_word(line, |byte| is_space(byte) || byte == b'[');
     if source.is_empty() {
         // A "[" without a source ends the line for glibc; nothing sensible is written so.
         return (!line.is_empty()).then_some((line, None, &[]));
     }
-    let actions = Actions {
-        success: Action::Return,
-        not_found: Action::Continue,
-        unavailable: Action::Continue,
-        try_again: Action::Continue,
-    };
     let rest = trim_start(rest, is_space);
     match rest.strip_prefix(b"[") {
-        None => Some((source, Some(actions), rest)),
-        Some(rest) => match read_actions(rest, actions) {
-            Some((actions, rest)) => Some((source, Some(actions), rest)),
+        None => Some((source, Some(SUCCESS), rest)),
+        Some(rest) => match read_actions(rest) {
+            Some((returns, rest)) => Some((source, Some(returns), rest)),
             None => Some((source, None, &[])),
         },
     }
 }
 
-const fn ends_word(byte: u8) -> bool {
-    is_space(byte) || matches!(byte, b'=' | b']')
-}
-
 /// `[!]STATUS=ACTION ...]`, behind the opening bracket.
 #[inline(never)]
-fn read_actions(text: &[u8], defaults: Actions) -> Option<(Actions, &[u8])> {
-    let mut actions = defaults;
+fn read_actions(text: &[u8]) -> Option<(Statuses, &[u8])> {
+    let mut returns = SUCCESS;
     let mut rest = trim_start(text, is_space);
     loop {
-        let (not, after_not) = match rest.strip_prefix(b"!") {
-            Some(after_not) => (true, after_not),
-            None => (false, rest),
-        };
-        let (word, next) = split_word(after_not, ends_word);
+        let after_not = rest.strip_prefix(b"!");
+        let (word, next) = split_word(after_not.unwrap_or(rest), ends_word);
         let status = [
-            (&b"SUCCESS"[..], Status::Success),
-            (b"NOTFOUND", Status::NotFound),
-            (b"UNAVAIL", Status::Unavailable),
-            (b"TRYAGAIN", Status::TryAgain),
+            (&b"SUCCESS"[..], SUCCESS),
+            (b"NOTFOUND", NOT_FOUND),
+            (b"UNAVAIL", UNAVAILABLE),
+            (b"TRYAGAIN", TRY_AGAIN),
         ]
-        .into_iter()
-        .find_map(|(name, status)| word.eq_ignore_ascii_case(name).then_some(status))?;
+        .iter()
+        .find_map(|(name, status)| word.eq_ignore_ascii_case(name).then_some(*status))?;
+        let meant = if after_not.is_some() {
+            EVERY ^ status
+        } else {
+            status
+        };
         let next = trim_start(next, is_space).strip_prefix(b"=")?;
         let (word, next) = split_word(trim_start(next, is_space), ends_word);
-        let action = if word.eq_ignore_ascii_case(b"RETURN") {
-            Action::Return
+        if word.eq_ignore_ascii_case(b"RETURN") {
+            returns |= meant;
         } else if word.eq_ignore_ascii_case(b"CONTINUE") {
-            Action::Continue
+            returns &= EVERY ^ meant;
         } else {
             return None;
-        };
-        for (slot, of) in [
-            (&mut actions.success, Status::Success),
-            (&mut actions.not_found, Status::NotFound),
-            (&mut actions.unavailable, Status::Unavailable),
-            (&mut actions.try_again, Status::TryAgain),
-        ] {
-            if (of == status) != not {
-                *slot = action;
-            }
         }
         rest = trim_start(next, is_space);
         if let Some(rest) = rest.strip_prefix(b"]") {
-            return Some((actions, rest));
+            return Some((returns, rest));
         }
     }
+}
+
+const fn ends_word(byte: u8) -> bool {
+    is_space(byte) || matches!(byte, b'=' | b']')
 }
 
 #[cfg(test)]
