@@ -142,6 +142,10 @@ impl Script {
         } else {
             rcode::NXDOMAIN
         };
+        // CoreDNS's kubernetes plugin drops the alias when its target lacks the family.
+        if code == rcode::NOERROR {
+            answers.clear();
+        }
         respond(code, &answers)
     }
 }

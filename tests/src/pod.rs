@@ -7,7 +7,7 @@ use crate::{
 use anyhow::{Context, Result};
 use std::{
     fs,
-    os::unix::fs::symlink,
+    os::unix::{fs::symlink, process::CommandExt},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -108,6 +108,27 @@ impl Pod {
             .env("PATH", "/usr/bin:/bin")
             .env("LANG", "C")
             .current_dir("/");
+        command
+    }
+
+    /// A command inside that runs as an ordinary user: entering needs root, so it lets go of that
+    /// afterwards.
+    pub fn command_as(&self, program: &str, user: u32) -> Command {
+        let mut command = self.command(program);
+        // SAFETY: between fork and exec only system calls are made: async-signal-safe, no lock,
+        // no allocation; an empty list of groups is no pointer to follow.
+        unsafe {
+            command.pre_exec(move || {
+                let done = libc::setgroups(0, core::ptr::null()) == 0
+                    && libc::setgid(user) == 0
+                    && libc::setuid(user) == 0;
+                if done {
+                    Ok(())
+                } else {
+                    Err(std::io::Error::last_os_error())
+                }
+            });
+        }
         command
     }
 

@@ -51,12 +51,14 @@ impl Agent {
             .stderr(log)
             .spawn()?;
         let mut agent = Self { child, root };
-        let live = wait(|| Ok(agent.call(&["status"])?.status.success()));
+        let live = wait(|| {
+            if let Some(status) = agent.child.try_wait()? {
+                bail!("the agent ended with {status}");
+            }
+            Ok(agent.call(&["status"])?.status.success())
+        });
         if let Err(error) = live {
-            bail!("{error}; the agent said:\n{}", agent.log());
-        }
-        if let Some(status) = agent.child.try_wait()? {
-            bail!("the agent ended with {status}:\n{}", agent.log());
+            bail!("{error:#}; the agent said:\n{}", agent.log());
         }
         Ok(agent)
     }

@@ -88,7 +88,11 @@ fn hold(agent: &str, manifests: &str, options: &[&str], ask: &str) -> Result<()>
 }
 
 fn check(row: &Row, door: Door, session: &mut Session, ask: &str) -> Result<()> {
-    let who = if row.who == "ask" { ask } else { &row.who };
+    let who = match (row.who.as_str(), ask) {
+        ("ask-below", "pass(ask-miss)") => "pass(ask-miss-below)",
+        ("ask" | "ask-below", _) => ask,
+        (who, _) => who,
+    };
     let reply = session.ask(&row.call)?;
     ensure!(
         reply.who() == who,

@@ -12,12 +12,7 @@ use nss_k8s_tests::{
     writer::Published,
     zonefile::Agent,
 };
-use std::{
-    collections::HashSet,
-    fs,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
-    process::Output,
-};
+use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt, process::Output};
 
 /// The two doors that a glibc program can come through.
 const GLIBC_DOORS: [Door; 2] = [Door::Nss, Door::ShimGlibc];
@@ -27,12 +22,12 @@ fn output(pod: &Pod, door: Door, user: Option<u32>, line: &[&str]) -> Result<Out
     let [program, arguments @ ..] = line else {
         anyhow::bail!("no program")
     };
-    let mut command = pod.command(program);
+    let mut command = match user {
+        Some(user) => pod.command_as(program, user),
+        None => pod.command(program),
+    };
     door.open(&mut command, &artifacts::guests()?);
     command.args(arguments);
-    if let Some(user) = user {
-        command.uid(user).gid(user);
-    }
     command.output().with_context(|| (*program).to_owned())
 }
 
@@ -204,14 +199,12 @@ fn a_privileged_process_ignores_the_environment() -> Result<()> {
             fs::Permissions::from_mode(0o4755),
         )?)
     })?;
-    let mut command = pod.command("/run/lookup");
+    let mut command = pod.command_as("/run/lookup", 1234);
     command
         .args(["gai", "api", "-", "INET", "1", "0", "2"])
         .env("NSS_K8S_DEBUG", "1")
         .env("NSS_K8S_DISABLE", "1")
-        .env("NSS_K8S_DIR", "/nowhere")
-        .uid(1234)
-        .gid(1234);
+        .env("NSS_K8S_DIR", "/nowhere");
     let output = command.output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(
