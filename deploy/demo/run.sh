@@ -15,7 +15,16 @@ preload=$guests/libnss_k8s_preload.so
 bold=$'\e[1m' plain=$'\e[0m'
 [[ -t 1 ]] || bold='' plain=''
 say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
-show() { printf '  $ %s\n' "$*"; "$@" 2>&1 | sed 's/^/    /'; }
+# show WRAPPER COMMAND ..: prints the command as a person would type it, runs it by way of WRAPPER.
+show() {
+    local wrapper=$1
+    shift
+    printf '  $ %s\n' "${*/#$agent/nss-k8s}"
+    "$wrapper" "$@" 2>&1 | sed 's/^/    /' || { echo "    (failed; with NSS_K8S_DEBUG=1:)"; NSS_K8S_DEBUG=1 "$wrapper" "$@" 2>&1 | sed 's/^/    /'; exit 1; }
+}
+plainly() { "$@"; }
+# `query` ends with 1 when the answer is not ours to give.
+explaining() { "$@" || true; }
 
 for file in "$agent" "$preload" "$guests/libnss_k8s.so.2"; do
     [[ -e $file ]] || { echo "missing: $file (run it through: make demo)" >&2; exit 1; }
@@ -46,7 +55,11 @@ options=()
 if [[ $pod ]]; then
     ip link set lo up
     ip address add 10.244.0.7/32 dev lo
-    ip -6 address add fd00:10:244::7/128 dev lo nodad 2>/dev/null || true
+    # The cluster DNS server's address, with nobody listening: whoever asks is refused at once.
+    ip address add 10.96.0.10/32 dev lo
+    ip route add default dev lo src 10.244.0.7
+    ip -6 address add fd00:10:244::7/128 dev lo nodad 2>/dev/null &&
+        ip -6 route add default dev lo src fd00:10:244::7 || true
     printf 'search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n' >"$work/resolv.conf"
     printf '127.0.0.1\tlocalhost\n::1\tlocalhost\n10.244.0.7\tdemo\n' >"$work/hosts"
     printf 'hosts: files k8s dns\n' >"$work/nsswitch.conf"
@@ -70,7 +83,7 @@ for _ in $(seq 200); do
     sleep 0.05
 done
 [[ $ready ]] || { echo "the agent did not become ready:" >&2; cat "$work/agent.log" >&2; exit 1; }
-show "$agent" status --dir "$work/node"
+show plainly "$agent" status --dir "$work/node"
 
 # -- unmodified programs -----------------------------------------------------------------------
 preloaded() { LD_PRELOAD=$preload "$@"; }
@@ -100,12 +113,12 @@ if [[ $pod ]]; then
     show nss getent ahosts api
     show nss python3 -c "import socket; print(socket.gethostbyname('web'))"
 else
-    show env LD_LIBRARY_PATH="$guests" getent -s hosts:k8s ahosts "api$domain"
+    show plainly env LD_LIBRARY_PATH="$guests" getent -s hosts:k8s ahosts "api$domain"
 fi
 
 say "4. why: every candidate of the search list, and who answers it"
-show "$agent" query api --namespace shop --explain --dir "$work/node"
-show "$agent" query google.com --namespace shop --explain --dir "$work/node"
+show explaining "$agent" query api --namespace shop --explain --dir "$work/node"
+show explaining "$agent" query google.com --namespace shop --explain --dir "$work/node"
 
 # -- a change ----------------------------------------------------------------------------------
 say "5. a manifest is edited; a process that was already running sees it at its next lookup"
@@ -138,7 +151,6 @@ median() { sed -n 's/.* p50 \([0-9.]*\) .*/\1/p'; }
 ours=$(LD_PRELOAD=$preload "$work/lookup" "api$domain" unspec 20000 100 | median)
 printf '    %-48s %9.0f ns\n' "with us, in the process's own memory" "$ours"
 if [[ $pod ]]; then
-    ip address add 10.96.0.10/32 dev lo
     now=$(preloaded getent ahostsv4 api | awk 'NR == 1 { print $1 }')
     cat >"$work/unbound.conf" <<UNBOUND
 server:

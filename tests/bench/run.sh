@@ -28,6 +28,8 @@ trap 'exit 130' INT TERM
 ip link set lo up
 ip address add 10.244.0.7/32 dev lo
 ip -6 address add fd00:10:244::7/128 dev lo nodad
+ip route add default dev lo src 10.244.0.7
+ip -6 route add default dev lo src fd00:10:244::7
 ip address add 10.96.0.10/32 dev lo
 printf 'search prod.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n' >"$work/resolv.conf"
 cat >"$work/hosts" <<'HOSTS'
