@@ -155,11 +155,10 @@ fn forward(
         ),
     }
     if let Ok(Outcome::Answer { count }) = outcome {
-        answer.records = room
-            .iter()
-            .take(count)
-            .map(|address| ip(address).to_string())
-            .collect();
+        // A process shuffles them; for people, the same answer looks the same every time.
+        let mut addresses: Vec<_> = room.iter().take(count).map(ip).collect();
+        addresses.sort_unstable();
+        answer.records = addresses.iter().map(ToString::to_string).collect();
     }
     answer
 }

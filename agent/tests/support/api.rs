@@ -4,8 +4,8 @@
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{OriginalUri, State},
-    http::{Method, StatusCode},
+    extract::State,
+    http::{Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use futures::{
@@ -35,8 +35,8 @@ pub(crate) struct Script {
     version: u64,
     /// `sendInitialEvents` is answered with 500, as an API server on an old etcd does.
     pub(crate) refuses_streams: bool,
-    /// The next watch that resumes learns that its version is too old.
-    pub(crate) gone: bool,
+    /// The next watch of this path that resumes learns that its version is too old.
+    pub(crate) gone: Option<&'static str>,
     /// Everything is answered with 403.
     pub(crate) forbids: bool,
     /// Every path and method asked for.
@@ -156,11 +156,7 @@ fn selects(uri: &str, object: &Value) -> bool {
     }
 }
 
-async fn answer(
-    State(script): State<Arc<Mutex<Script>>>,
-    OriginalUri(uri): OriginalUri,
-    method: Method,
-) -> Response {
+async fn answer(State(script): State<Arc<Mutex<Script>>>, uri: Uri, method: Method) -> Response {
     let mut script = script.lock().unwrap();
     script.asked.insert(format!("{method} {}", uri.path()));
     if script.forbids {
@@ -196,7 +192,8 @@ async fn answer(
             "apiVersion": "v1", "kind": "Any",
             "metadata": {"resourceVersion": script.version.to_string(),
                 "annotations": {"k8s.io/initial-events-end": "true"}}}}));
-    } else if core::mem::take(&mut script.gone) {
+    } else if script.gone == Some(uri.path()) {
+        script.gone = None;
         let gone = json!({"type": "ERROR", "object": {"apiVersion": "v1", "kind": "Status",
             "status": "Failure", "reason": "Expired", "message": "too old", "code": 410}});
         return Body::from(format!("{gone}\n")).into_response();
