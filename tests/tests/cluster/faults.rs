@@ -10,6 +10,7 @@ use crate::{
 use Expected::{NxDomain, Zone};
 use anyhow::{Result, ensure};
 use serde_json::json;
+use std::env;
 
 /// An orderly restart: answers go on, and the new agent catches up with what happened meanwhile.
 #[test]
@@ -86,6 +87,7 @@ fn api_server_restart_is_not_seen() -> Result<()> {
     doors.expect("nothing.outage.svc.cluster.local", NxDomain)?;
     more(&steady)?;
     ensure!(agent.runs()?, "the agent ended with the API server");
+    let before = audit::requests(&plane)?.len();
     plane.restart_server()?;
     let new = plane.administrator.create(
         "/api/v1/namespaces/outage/services",
@@ -98,6 +100,16 @@ fn api_server_restart_is_not_seen() -> Result<()> {
         agent.runs()?,
         "the agent ended after the API server came back"
     );
+    if env::var("NSS_K8S_CLUSTER_LISTS")? == "paged" {
+        let tried = audit::requests(&plane)?
+            .split_off(before)
+            .into_iter()
+            .find(audit::Request::is_streaming_list);
+        ensure!(
+            tried.is_none(),
+            "the fall back to pages is for good: {tried:?}"
+        );
+    }
     println!("faults: API server restart: {asked} answers, none wrong");
     ensure!(agent.stop()?.success(), "an orderly stop is a success");
     Ok(())
