@@ -15,6 +15,8 @@ mod dump;
 mod encode;
 mod error;
 mod files;
+#[cfg(all(test, not(loom)))]
+mod format;
 mod heap;
 mod index;
 mod libc_os;

@@ -3,7 +3,7 @@
 use super::{
     Config, WriteError, decode, encode,
     heap::Heap,
-    index::{Index, hinted, region_granules},
+    index::{Index, hinted, random, region_granules},
     memory::Memory,
     space::Space,
     zone::{Counts, Zone},
@@ -34,21 +34,31 @@ pub(crate) struct Identity<'a> {
     pub(crate) view: &'a str,
 }
 
+/// What differs between two new zones of one identity.
+#[derive(Clone, Copy)]
+pub(crate) struct Birth {
+    /// Unix seconds.
+    pub(crate) created: u64,
+    /// Random.
+    pub(crate) instance: u64,
+    /// Where the index's seeds come from.
+    pub(crate) seeds: fn() -> u64,
+}
+
 impl Zone {
     /// Makes zeroed memory an empty zone: syncing, the default configuration, no names.
     pub(crate) fn create(
         memory: Memory,
         maximum: u64,
         identity: Identity<'_>,
-        created: u64,
-        instance: u64,
+        birth: Birth,
     ) -> Result<Self, WriteError> {
         let relaxed = |at: usize, value: u64| memory.store(at, value, Ordering::Relaxed);
         relaxed(AT_MAGIC, MAGIC);
         relaxed(AT_VERSION, u64::from(MAJOR) | u64::from(MINOR) << 16);
-        relaxed(AT_INSTANCE, instance);
+        relaxed(AT_INSTANCE, birth.instance);
         relaxed(AT_VIEW, u64::from(fnv1a(identity.view.as_bytes())));
-        relaxed(AT_CREATED, created);
+        relaxed(AT_CREATED, birth.created);
         relaxed(AT_APEX_LENGTH, identity.apex.len() as u64);
         let (full, tail) = text_words(identity.apex.as_bytes());
         for (at, word) in (AT_APEX..).zip(full.chain([tail])) {
@@ -63,7 +73,7 @@ impl Zone {
         space.give(HEAP, granules_of(&memory) - HEAP);
         let mut zone = Self {
             heap: Heap::new(memory, space, maximum, true),
-            index: Index::unbuilt(),
+            index: Index::unbuilt(birth.seeds),
             counts: Counts::default(),
         };
         zone.index.rehash(&mut zone.heap, 0, 0, 0)?;
@@ -191,7 +201,7 @@ impl Scan {
             root,
             seed,
             incomplete,
-            ..Index::unbuilt()
+            ..Index::unbuilt(random)
         };
         let used = |at: usize, lines: u32| {
             let slots = words.range(at, lines as usize * LINE_WORDS).unwrap_or(&[]);

@@ -2,7 +2,7 @@
 
 use super::{
     OpenError, Opened, Options, State,
-    adopt::Identity,
+    adopt::{Birth, Identity},
     index::random,
     memory::{Memory, allocate},
     zone::Zone,
@@ -123,8 +123,12 @@ impl Files {
         let file = new.open(&path).map_err(failed("create", &path))?;
         allocate(&file, self.initial).map_err(failed("allocate space for", &path))?;
         let memory = Memory::map(file, self.initial, self.maximum).map_err(failed("map", &path))?;
-        Zone::create(memory, self.maximum, self.identity(), unix_now(), random())
-            .map_err(OpenError::Full)
+        let birth = Birth {
+            created: unix_now(),
+            instance: random(),
+            seeds: random,
+        };
+        Zone::create(memory, self.maximum, self.identity(), birth).map_err(OpenError::Full)
     }
 
     /// Gives the file of [`Files::create`] its name: readers open it from here on.

@@ -37,11 +37,13 @@ pub(crate) struct Index {
     pub(crate) hints: u32,
     /// Records that no chain had room for, by key: not seen by readers, tried again at each rehash.
     pub(crate) unindexed: HashMap<String, u32>,
+    /// Where seeds come from.
+    pub(crate) seeds: fn() -> u64,
 }
 
 impl Index {
-    /// An index without a region, which [`Index::rehash`] makes.
-    pub(crate) fn unbuilt() -> Self {
+    /// An index without a region, which [`Index::rehash`] makes; each region takes two `seeds`.
+    pub(crate) fn unbuilt(seeds: fn() -> u64) -> Self {
         Self {
             root: Root::unpack(0),
             seed: Seed(0, 0),
@@ -49,6 +51,7 @@ impl Index {
             used: 0,
             hints: 0,
             unindexed: HashMap::new(),
+            seeds,
         }
     }
 
@@ -166,10 +169,14 @@ impl Index {
         let main_lines = lines_for(records.len() as u64 + u64::from(keys)).max(least_lines);
         let ptr_lines = lines_for(hinted as u64 + u64::from(hints)).min(MOST_PTR_LINES);
         let main_lines = main_lines.min(MOST_MAIN_LINES);
-        let mut draft = Draft::build(words, &records, &addresses, main_lines, ptr_lines);
+        let build = || {
+            let seed = Seed((self.seeds)(), (self.seeds)());
+            Draft::build(words, &records, &addresses, seed, main_lines, ptr_lines)
+        };
+        let mut draft = build();
         if !draft.dropped.is_empty() {
             // One more seed: two tables of this load in a row overflow only by somebody's design.
-            draft = Draft::build(words, &records, &addresses, main_lines, ptr_lines);
+            draft = build();
         }
         let region = draft.region();
         let granule = heap.put_aligned(&region, LINE_GRANULES)?;
@@ -287,16 +294,17 @@ struct Draft {
 }
 
 impl Draft {
-    /// Places all records, and hints for their addresses, under a new seed.
+    /// Places all records, and hints for their addresses.
     fn build(
         words: Words<'_>,
         records: &[u32],
         addresses: &[Vec<Address>],
+        seed: Seed,
         main_lines: u32,
         ptr_lines: u32,
     ) -> Self {
         let mut draft = Self {
-            seed: Seed(random(), random()),
+            seed,
             main: vec![EMPTY; (main_lines * SLOTS) as usize],
             ptr: vec![EMPTY; (ptr_lines * SLOTS) as usize],
             used: 0,
