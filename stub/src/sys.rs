@@ -6,6 +6,8 @@
 //! (`host`), what the kernel has by our own system calls (`call`), and neither changes `errno`
 //! nor is a cancellation point.
 
+#[cfg(any(test, all(feature = "guest", panic = "abort")))]
+mod bytes;
 mod call;
 mod debug;
 mod file;

@@ -185,6 +185,27 @@ fn a_null_dlsym_is_survived() -> Result<()> {
     Ok(())
 }
 
+/// pthread_cancel unwinds through our frames and runs the program's cleanup handlers.
+#[test]
+fn a_canceled_thread_cleans_up() -> Result<()> {
+    let zone = shop::publish()?;
+    let pod = shop::dark_pod(&zone)?;
+    for compiler in ["gcc", "musl-gcc"] {
+        let name = format!("cancel-{compiler}");
+        let program = compile(compiler, "cancel.c", &name, &["-pthread"])?;
+        let (output, notes) = run(preloaded(&pod, &program, &[&artifacts::shim()?])?)?;
+        ensure!(
+            output == "passed 1\nservice 1\n",
+            "{compiler}: {output}{notes}"
+        );
+        ensure!(
+            notes.contains("\"www.example.com\" -> pass(external)"),
+            "{compiler}: {notes}"
+        );
+    }
+    Ok(())
+}
+
 /// Debian 11's own `getent` under its own loader: glibc 2.31, where `dlsym` is in libdl, which it
 /// does not link.
 #[test]

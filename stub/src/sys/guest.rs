@@ -1,14 +1,4 @@
-//! What a shared object without any libc must define itself: the memory functions that ordinary
-//! code compiles to, and what Rust wants of a program that cannot panic.
-//!
-//! All symbols are hidden: they serve this object and nobody sees them. The memory functions are
-//! assembly because the compiler would turn a loop in Rust that copies bytes into a call of the
-//! function that the loop is the body of.
-
-#[cfg(target_arch = "aarch64")]
-mod aarch64;
-#[cfg(target_arch = "x86_64")]
-mod x86_64;
+//! What Rust wants of a shared object that brings everything itself and cannot panic.
 
 /// Ends the process: there is no panic path, so this is never reached.
 ///
