@@ -1,6 +1,10 @@
 //! Measures the zone at 10,000 services of 15 endpoints; `cargo run --release -p nss-k8s-zone
 //! --features writer --example measure`. CPU time, medians of several rounds.
-#![allow(clippy::std_instead_of_core, reason = "an ordinary std program")]
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "an ordinary std program"
+)]
 
 use nss_k8s_zone::{
     Address, Config, Dump, Endpoint, Families, Family, Found, LibcOs, MissPolicy, Name, Now,

@@ -45,6 +45,8 @@ mod place;
     clippy::arithmetic_side_effects,
     clippy::expect_used,
     clippy::panic,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
     reason = "only tests run it"
 )]
 pub mod proofs;

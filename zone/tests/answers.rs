@@ -1,6 +1,10 @@
 //! What the zone answers, name by name: facts of the cluster-DNS specification and of CoreDNS.
 #![cfg(not(loom))]
-#![allow(clippy::std_instead_of_core, reason = "ordinary std tests")]
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "ordinary std tests"
+)]
 
 #[path = "answers/shop.rs"]
 mod shop;

@@ -1,6 +1,10 @@
 //! The writer's files, good and bad, and a process that keeps on reading meanwhile.
 #![cfg(not(loom))]
-#![allow(clippy::std_instead_of_core, reason = "ordinary std tests")]
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "ordinary std tests"
+)]
 
 use nss_k8s_zone::{
     Address, Ask, Config, Dump, Endpoint, Entry, Families, Family, Found, LibcOs, Name, Now,

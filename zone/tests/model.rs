@@ -1,7 +1,11 @@
 //! The zone against plain maps: after every random operation it holds what the maps hold, and
 //! answers as they say, also through growth, rehash, adoption and replacement.
 #![cfg(not(loom))]
-#![allow(clippy::std_instead_of_core, reason = "ordinary std tests")]
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "ordinary std tests"
+)]
 
 use nss_k8s_zone::{
     Address, Ask, Endpoint, Entry, Families, Family, Found, Item, LibcOs, Name, Now, Opened,

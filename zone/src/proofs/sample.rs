@@ -149,7 +149,7 @@ fn endpoint(family: Family, number: u8) -> Endpoint {
         hostname: (number < 5).then(|| std::format!("db-{number}")),
         ready: number % 5 != 4,
         shadowed: number % 7 == 6,
-        topology_zone: (number % 2 == 0).then(|| String::from("zone-a")),
+        topology_zone: number.is_multiple_of(2).then(|| String::from("zone-a")),
         ..Endpoint::ready(address)
     }
 }
