@@ -116,11 +116,11 @@ done
 
 if command -v valgrind >/dev/null; then
     instructions() {
-        RUNNER="valgrind --tool=callgrind --callgrind-out-file=/dev/null" one "$1" "$2" "$3" "$4" "$5" 1 2>&1 >/dev/null |
+        RUNNER="valgrind --tool=callgrind --callgrind-out-file=/dev/null" one "$1" "$2" "$3" "$4" "$5" "$5" 2>&1 >/dev/null |
             sed -n 's/.*Collected : \([0-9]*\).*/\1/p'
     }
     echo
-    echo "instructions per call in user space (callgrind; 1,100 calls less 100):"
+    echo "instructions per call in user space (callgrind, 1,100 calls less 100; a repeated string instruction counts once per byte or word):"
     for variant in "glibc shim" "glibc nss" "glibc hosts"; do
         for case in "api unspec" "db unspec"; do
             # shellcheck disable=SC2086
