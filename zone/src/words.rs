@@ -104,7 +104,7 @@ mod tests {
             let text: Vec<u8> = (1..=length).collect();
             let (full, tail) = text_words(&text);
             let mut words: Vec<u64> = full.collect();
-            if text.len() % 8 != 0 {
+            if !text.len().is_multiple_of(8) {
                 words.push(tail);
             }
             let shared: Vec<AtomicU64> = words.into_iter().map(AtomicU64::new).collect();

@@ -255,7 +255,9 @@ fn another_writer_is_told_who_holds_the_lock() {
 
 #[test]
 fn files_that_cannot_go_on_are_replaced_and_their_readers_follow() {
-    let cases: [(&str, fn(&mut Vec<u8>)); 7] = [
+    /// What spoils a file, and what the writer says then.
+    type Case = (&'static str, fn(&mut Vec<u8>));
+    let cases: [Case; 7] = [
         ("it is no zone of this version", |bytes| bytes[0] ^= 1),
         ("it is no zone of this version", |bytes| bytes[300] ^= 1),
         ("a record is malformed", |bytes| {

@@ -141,32 +141,28 @@ fn explain(words: &[u64]) -> String {
     out.line(region + 2, "seed");
     let main_end = region + 8 + main as usize * 128;
     let mut records = Vec::new();
-    for at in region + 8..main_end {
-        if words[at] != 0 {
-            let granule = words[at] as u32;
-            let number = at - region - 8;
-            out.line(
-                at,
-                &format!(
-                    "name slot {number}: tag {:08x}, granule {granule:#x}",
-                    words[at] >> 32
-                ),
-            );
-            records.push(granule as usize * 2);
-        }
+    for at in (region + 8..main_end).filter(|at| words[*at] != 0) {
+        let granule = words[at] as u32;
+        let number = at - region - 8;
+        out.line(
+            at,
+            &format!(
+                "name slot {number}: tag {:08x}, granule {granule:#x}",
+                words[at] >> 32
+            ),
+        );
+        records.push(granule as usize * 2);
     }
-    for at in main_end..main_end + ptr as usize * 128 {
-        if words[at] != 0 {
-            let slot = words[at] as u32 - 2;
-            let number = at - main_end;
-            out.line(
-                at,
-                &format!(
-                    "address slot {number}: tag {:08x}, name slot {slot}",
-                    words[at] >> 32
-                ),
-            );
-        }
+    for at in (main_end..main_end + ptr as usize * 128).filter(|at| words[*at] != 0) {
+        let slot = words[at] as u32 - 2;
+        let number = at - main_end;
+        out.line(
+            at,
+            &format!(
+                "address slot {number}: tag {:08x}, name slot {slot}",
+                words[at] >> 32
+            ),
+        );
     }
     records.sort_by_key(|at| (words[*at] as u8, *at));
     for at in records {
