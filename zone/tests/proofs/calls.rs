@@ -78,14 +78,20 @@ impl Call {
 }
 
 /// `count` random calls, in bursts: a crowd of services comes and goes now and then, so that the
-/// index and the file must grow.
-pub(crate) fn random_calls(random: &mut Random, count: usize) -> Vec<Call> {
+/// index must grow; with `grows`, the file, too.
+pub(crate) fn random_calls(random: &mut Random, count: usize, grows: bool) -> Vec<Call> {
     let mut calls = vec![
         Call::PutNamespace(NAMESPACES[0].to_owned()),
         Call::PutNamespace(NAMESPACES[1].to_owned()),
     ];
+    let mut grown = !grows;
     while calls.len() < count {
-        if random.once_in(60) {
+        if calls.len() > count / 2 && !grown {
+            grown = true;
+            // Three of them do not fit into the smallest file.
+            let slices = (0..3).map(|id| (key(random), SliceId(id), slice_of(random, 500)));
+            calls.extend(slices.map(|(key, id, slice)| Call::PutSlice(key, id, slice)));
+        } else if random.once_in(60) {
             crowd(random, &mut calls);
         } else {
             calls.push(random_call(random));
@@ -194,18 +200,23 @@ fn body(random: &mut Random) -> ServiceBody {
     }
 }
 
-/// A slice of up to 40 endpoints; seldom one of up to 900.
+/// A slice of up to 40 endpoints; seldom one of up to 400.
 fn slice(random: &mut Random) -> Slice {
+    let count = match random.below(12) {
+        0 => 0,
+        1 if random.once_in(3) => random.below(400),
+        1..=4 => random.below(40),
+        _ => 1 + random.below(6),
+    };
+    slice_of(random, count)
+}
+
+/// A slice of so many endpoints (or some less, where they would be equal).
+fn slice_of(random: &mut Random, count: u64) -> Slice {
     let family = if random.once_in(3) {
         Family::V6
     } else {
         Family::V4
-    };
-    let count = match random.below(12) {
-        0 => 0,
-        1 => random.below(900),
-        2..=4 => random.below(40),
-        _ => 1 + random.below(6),
     };
     let mut endpoints: BTreeSet<Endpoint> = BTreeSet::new();
     for number in 0..count {
