@@ -27,3 +27,4 @@ mod access;
 mod faults;
 mod latency;
 mod names;
+mod options;

@@ -1,6 +1,6 @@
 //! The objects that the tests make, and where they live.
 
-use crate::api::Api;
+use crate::{api::Api, control_plane::until};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
@@ -12,9 +12,12 @@ pub(crate) struct Namespace<'a> {
 }
 
 impl<'a> Namespace<'a> {
-    /// Creates it.
+    /// Creates it, and waits for the account that pods need: the controllers may still be coming
+    /// back from an outage of the API server.
     pub(crate) fn create(api: &'a Api, name: &'a str) -> Result<Self> {
         api.create("/api/v1/namespaces", &json!({"metadata": {"name": name}}))?;
+        let account = format!("/api/v1/namespaces/{name}/serviceaccounts/default");
+        until("the namespace's account", || Ok(api.get(&account).ok()))?;
         Ok(Self { api, name })
     }
 
