@@ -53,7 +53,8 @@ impl Answer {
         };
         self.reason = match outcome {
             Outcome::Pass(reason) => Some(reason.as_str().to_owned()),
-            Outcome::Chase => Some("chase".to_owned()),
+            // What the process says of it: libc has to follow the alias out of the zone.
+            Outcome::Chase => Some(Reason::External.as_str().to_owned()),
             Outcome::Room(_) => Some("room".to_owned()),
             _ => None,
         };
