@@ -12,6 +12,7 @@
  *   addrr ADDRESS SIZE                                 gethostbyaddr_r (glibc and musl)
  *   name ADDRESS PORT FLAGS                            getnameinfo
  *   descriptors                                        how many are open
+ *   limit NUMBER                                       open no descriptor from NUMBER on
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -22,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 /* A value that no libc sets: whoever leaves it there did not touch errno. */
@@ -256,6 +258,10 @@ static void obey(char **word, int count)
     if (strcmp(word[0], "gai") == 0) run_getaddrinfo(word);
     else if (strcmp(word[0], "name") == 0) run_getnameinfo(word);
     else if (strcmp(word[0], "descriptors") == 0) count_descriptors();
+    else if (strcmp(word[0], "limit") == 0) {
+        struct rlimit limit = {.rlim_cur = (rlim_t)atoi(word[1]), .rlim_max = (rlim_t)atoi(word[1])};
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) puts("error setrlimit");
+    }
     else if (strncmp(word[0], "host", 4) == 0 || strncmp(word[0], "addr", 4) == 0)
         run_host(word, word[0]);
     else puts("error unknown command");

@@ -24,14 +24,22 @@ impl Published {
     /// A live zone `cluster.local` with the namespace `shop`, for processes whose only nameserver
     /// is [`CLUSTER_DNS`].
     pub fn live() -> Result<Self> {
-        let mut zone = Self::syncing()?;
+        Self::live_in(zonefile::directory()?)
+    }
+
+    /// The same in a directory of the caller's, which must be on a tmpfs.
+    pub fn live_in(root: TempDir) -> Result<Self> {
+        let mut zone = Self::syncing_in(root)?;
         zone.writer.set_synced(now());
         Ok(zone)
     }
 
     /// The same, before everything has been listed.
     pub fn syncing() -> Result<Self> {
-        let root = zonefile::directory()?;
+        Self::syncing_in(zonefile::directory()?)
+    }
+
+    fn syncing_in(root: TempDir) -> Result<Self> {
         let (mut writer, _) = Writer::open(Options::new(root.path(), "cluster.local"))?;
         writer.configure(&config()?)?;
         writer.put_namespace("shop")?;

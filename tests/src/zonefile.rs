@@ -36,6 +36,17 @@ impl Agent {
 
     /// Starts one on a directory that holds `manifests/`, and perhaps a zone already.
     pub fn start_in(root: TempDir, options: &[&str]) -> Result<Self> {
+        let agent = Self::spawn(root, options)?;
+        agent.wait_until("live", |output| output.status.success())
+    }
+
+    /// The same where the kill switch was left on: the zone is not live, but listed.
+    pub fn start_switched_off_in(root: TempDir, options: &[&str]) -> Result<Self> {
+        let agent = Self::spawn(root, options)?;
+        agent.wait_for_log("everything is listed")
+    }
+
+    fn spawn(root: TempDir, options: &[&str]) -> Result<Self> {
         let log = fs::File::create(root.path().join("agent.log"))?;
         let child = Command::new(artifacts::agent()?)
             .arg("agent")
@@ -50,17 +61,26 @@ impl Agent {
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()?;
-        let mut agent = Self { child, root };
-        let live = wait(|| {
-            if let Some(status) = agent.child.try_wait()? {
+        Ok(Self { child, root })
+    }
+
+    /// Waits until `status` says so; an agent that ends first is an error with its log.
+    fn wait_until(mut self, what: &str, reached: impl Fn(&Output) -> bool) -> Result<Self> {
+        let happened = wait(|| {
+            if let Some(status) = self.child.try_wait()? {
                 bail!("the agent ended with {status}");
             }
-            Ok(agent.call(&["status"])?.status.success())
+            Ok(reached(&self.call(&["status"])?))
         });
-        if let Err(error) = live {
-            bail!("{error:#}; the agent said:\n{}", agent.log());
+        if let Err(error) = happened {
+            bail!("{what}: {error:#}; the agent said:\n{}", self.log());
         }
-        Ok(agent)
+        Ok(self)
+    }
+
+    fn wait_for_log(self, text: &str) -> Result<Self> {
+        wait(|| Ok(self.log().contains(text)))?;
+        Ok(self)
     }
 
     /// What processes see: to be mounted on `/run/nss-k8s`.
@@ -83,12 +103,7 @@ impl Agent {
 
     /// Runs another subcommand on the same directory.
     pub fn call(&self, arguments: &[&str]) -> Result<Output> {
-        let output = Command::new(artifacts::agent()?)
-            .args(arguments)
-            .arg("--dir")
-            .arg(self.base())
-            .output()?;
-        Ok(output)
+        command(&self.base(), arguments)
     }
 
     /// What the agent has logged so far.
@@ -122,12 +137,27 @@ impl Drop for Agent {
     }
 }
 
+/// Runs a subcommand on the agent's directory `base`.
+pub fn command(base: &Path, arguments: &[&str]) -> Result<Output> {
+    let output = Command::new(artifacts::agent()?)
+        .args(arguments)
+        .arg("--dir")
+        .arg(base)
+        .output()?;
+    Ok(output)
+}
+
 /// A directory on a tmpfs that every user may search, as the node's is.
 pub fn directory() -> Result<TempDir> {
+    directory_in(Path::new("/dev/shm"))
+}
+
+/// The same on a tmpfs of the caller's.
+pub fn directory_in(tmpfs: &Path) -> Result<TempDir> {
     let root = tempfile::Builder::new()
         .prefix("nss-k8s-rig-")
-        .tempdir_in("/dev/shm")
-        .context("/dev/shm: a tmpfs is needed")?;
+        .tempdir_in(tmpfs)
+        .with_context(|| format!("{}: a tmpfs is needed", tmpfs.display()))?;
     fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755))?;
     Ok(root)
 }

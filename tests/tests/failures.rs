@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use nss_k8s_tests::{
     artifacts,
     dns::Script,
+    namespace::{Namespaces, run},
     pod::{Pod, Recipe},
     session::{Door, Session},
     shop,
@@ -257,4 +258,51 @@ fn a_broken_manifest_loses_nothing() -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// A tmpfs without room: the writer says so, and every name keeps its last committed answer.
+#[test]
+fn a_full_tmpfs_loses_nothing() -> Result<()> {
+    let root = zonefile::directory()?;
+    let path = root.path().to_str().context("path")?;
+    // A small tmpfs in a namespace of its own, reached through a descriptor of its directory.
+    let small = Namespaces::create(|| {
+        run(
+            "mount",
+            &["-t", "tmpfs", "-o", "mode=0755,size=1536k", "small", path],
+        )
+    })?;
+    small.with_mounts(|| {
+        let mut zone = Published::live_in(zonefile::directory_in(root.path())?)?;
+        zone.put("api", &["10.96.1.1"])?;
+        let pod = Pod::start(Recipe {
+            zone: Some(zone.view()),
+            ..Recipe::default()
+        })?;
+        let mut warm = Session::start(&pod, Door::ShimGlibc)?;
+        ensure!(warm.resolve("api", "INET")?.who() == "zone");
+        let mut number = 0_u32;
+        let refused = loop {
+            let address = std::net::Ipv4Addr::from(0x0a80_0000 + number).to_string();
+            match zone.put(&format!("service-{number}"), &[&address]) {
+                Ok(()) => number += 1,
+                Err(error) => break error,
+            }
+            ensure!(number < 1_000_000, "it is never full: nothing was tested");
+        };
+        ensure!(format!("{refused:#}").contains("space"), "{refused:#}");
+        for door in Door::OURS {
+            let mut cold = Session::start(&pod, door)?;
+            for name in [
+                "api".to_owned(),
+                "service-0".into(),
+                format!("service-{}", number - 1),
+            ] {
+                let reply = cold.resolve(&name, "INET")?;
+                ensure!(reply.who() == "zone", "{door:?} {name}: {}", reply.who());
+            }
+        }
+        ensure!(warm.resolve("api", "INET")?.who() == "zone");
+        Ok(())
+    })
 }

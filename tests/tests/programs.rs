@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use nss_k8s_tests::{
     artifacts, http,
+    namespace::run,
     pod::{Pod, Recipe},
     probe::{self, Libc},
     reply::NOBODY,
@@ -192,13 +193,11 @@ fn a_privileged_process_ignores_the_environment() -> Result<()> {
         &format!("{}\n", artifacts::shim()?.display()),
     )?;
     let program = probe::program("lookup", Libc::Glibc)?;
-    pod.namespaces().with_mounts(|| {
-        fs::copy(&program, "/run/lookup")?;
-        Ok(fs::set_permissions(
-            "/run/lookup",
-            fs::Permissions::from_mode(0o4755),
-        )?)
-    })?;
+    // Copied by a child: a descriptor of ours, open for writing, would be inherited by whatever
+    // another test starts at that moment, and the copy could not be run until that has ended.
+    let program = program.to_str().context("path")?;
+    pod.namespaces()
+        .with_mounts(|| run("install", &["-m", "4755", program, "/run/lookup"]))?;
     let mut command = pod.command_as("/run/lookup", 1234);
     command
         .args(["gai", "api", "-", "INET", "1", "0", "2"])
@@ -321,6 +320,60 @@ fn addresses_are_shuffled() -> Result<()> {
             first.insert(reply.entries.first().context("empty")?.address.clone());
         }
         ensure!(first.len() == 3, "{door:?}: only ever {first:?} came first");
+    }
+    Ok(())
+}
+
+/// A warm process answers without a descriptor to spare: nothing is opened on the way.
+#[test]
+fn a_warm_process_needs_no_descriptor() -> Result<()> {
+    let mut zone = Published::live()?;
+    zone.put("api", &["10.96.1.10"])?;
+    let pod = Pod::start(Recipe {
+        zone: Some(zone.view()),
+        ..Recipe::default()
+    })?;
+    for door in [Door::ShimGlibc, Door::ShimMusl] {
+        let mut session = Session::start(&pod, door)?;
+        ensure!(
+            session.resolve("api", "INET")?.who() == "zone",
+            "{door:?}: cold"
+        );
+        session.ask("limit 0")?;
+        for number in 1..=3_u8 {
+            let address = format!("10.96.2.{number}");
+            zone.put("api", &[&address])?;
+            let reply = session.resolve("api", "INET")?;
+            ensure!(
+                reply.who() == "zone" && reply.summary().starts_with(&address),
+                "{door:?}: {} from {}",
+                reply.summary(),
+                reply.who()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Under RLIMIT_AS the file is mapped at its exact size, and everything else works on.
+#[test]
+fn a_small_address_space_is_enough() -> Result<()> {
+    let mut zone = Published::live()?;
+    zone.put("api", &["10.96.1.10"])?;
+    let pod = Pod::start(Recipe {
+        zone: Some(zone.view()),
+        ..Recipe::default()
+    })?;
+    for door in Door::OURS {
+        let program = probe::program("lookup", door.libc())?;
+        let mut command = pod.command("prlimit");
+        command.arg("--as=40000000").arg(program);
+        door.open(&mut command, &artifacts::guests()?);
+        let output = command
+            .args(["gai", "api", "-", "INET", "1", "0", "2"])
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(text.contains(" 10.96.1.10 "), "{door:?}: {output:?}");
     }
     Ok(())
 }
