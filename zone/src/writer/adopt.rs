@@ -127,12 +127,11 @@ impl Zone {
             );
         }
         let count = u32::try_from(missing.len()).map_err(|_| "it holds too many addresses")?;
-        if self.index.hints < count / 2 {
-            // Most are missing: a larger table is needed. Without space for it the chains fill up
-            // and readers ask DNS.
-            if self.index.reserve(&mut self.heap, 0, count).is_ok() {
-                return Ok(());
-            }
+        // Most are missing: a larger table is needed. Without space for it the chains fill up, and
+        // readers ask DNS.
+        let lines = self.index.root.main_lines;
+        if self.index.hints < count / 2 && self.index.rehash(&mut self.heap, lines, 0, 0).is_ok() {
+            return Ok(());
         }
         for (slot, address) in missing {
             self.index.add_hint(&self.heap.memory, &address, slot);
