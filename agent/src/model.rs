@@ -10,37 +10,17 @@
 
 mod entities;
 mod service;
+mod sink;
 
 pub use entities::{Event, Held, Object, ObjectKey, SliceOf, Source};
+pub use sink::{Flushed, Sink};
 
-use nss_k8s_zone::{Address, ServiceBody, ServiceKey, Slice, SliceId, WriteError};
+use nss_k8s_zone::{Address, ServiceBody, ServiceKey, SliceId, WriteError};
 use service::Entry;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant, SystemTime},
 };
-
-/// Where changes go: the zone's writer, or a plain map in tests. Each call is one commit and says
-/// whether anything changed.
-pub trait Sink {
-    /// A namespace exists.
-    fn put_namespace(&mut self, name: &str) -> Result<bool, WriteError>;
-    /// A namespace is gone.
-    fn delete_namespace(&mut self, name: &str) -> Result<bool, WriteError>;
-    /// A service exists in this form; its slices stay.
-    fn put_service(&mut self, key: &ServiceKey, body: &ServiceBody) -> Result<bool, WriteError>;
-    /// A service is gone; its slices wait unseen until they are deleted.
-    fn delete_service(&mut self, key: &ServiceKey) -> Result<bool, WriteError>;
-    /// A slice has this content; it may come before its service.
-    fn put_slice(
-        &mut self,
-        key: &ServiceKey,
-        id: SliceId,
-        slice: &Slice,
-    ) -> Result<bool, WriteError>;
-    /// A slice is gone.
-    fn delete_slice(&mut self, key: &ServiceKey, id: SliceId) -> Result<bool, WriteError>;
-}
 
 /// The model's rules that can be configured.
 #[derive(Clone, Debug)]
@@ -53,33 +33,6 @@ pub struct Settings {
     pub grace: Duration,
     /// The Service whose addresses are the cluster's name servers.
     pub cluster_dns: ServiceKey,
-}
-
-/// What one flush did.
-#[derive(Debug, Default)]
-pub struct Flushed {
-    /// Commits.
-    pub changes: usize,
-    /// Trigger times of the slice changes that are published now, lists left out.
-    pub triggers: Vec<SystemTime>,
-    /// Changes that the sink refused.
-    pub failures: Vec<(ObjectKey, WriteError)>,
-}
-
-impl Flushed {
-    /// Counts one call into the sink; true when it succeeded.
-    fn note(&mut self, key: impl FnOnce() -> ObjectKey, result: Result<bool, WriteError>) -> bool {
-        match result {
-            Ok(changed) => {
-                self.changes += usize::from(changed);
-                true
-            }
-            Err(error) => {
-                self.failures.push((key(), error));
-                false
-            }
-        }
-    }
 }
 
 /// Everything known of the cluster that the zone is made of.

@@ -1,5 +1,10 @@
 //! The agent against an API server that fails on purpose. What a real one does is tested with a
 //! real one, elsewhere.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "an ordinary std program"
+)]
 
 #[path = "support/api.rs"]
 mod api;

@@ -1,4 +1,9 @@
 //! The built binary on directories of manifests: publishing, bad input, restarts, the kill switch.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "an ordinary std program"
+)]
 
 #[path = "support/place.rs"]
 mod support;

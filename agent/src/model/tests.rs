@@ -1,98 +1,13 @@
 //! Tables of single rules, then random sequences of events against a naive recomputation.
 
 use super::*;
-use nss_k8s_zone::{Endpoint, Family, Port, Protocol};
+use nss_k8s_zone::{Endpoint, Family, Port, Protocol, Slice};
 use std::collections::BTreeMap;
 
+mod map_zone;
 mod random;
 
-/// The zone as plain maps.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct MapZone {
-    pub(super) namespaces: BTreeSet<String>,
-    pub(super) services: BTreeMap<ServiceKey, ServiceBody>,
-    pub(super) slices: BTreeMap<ServiceKey, BTreeMap<SliceId, Slice>>,
-    /// Every call is refused for want of space.
-    pub(super) full: bool,
-}
-
-impl MapZone {
-    fn admit(&self) -> Result<(), WriteError> {
-        match self.full {
-            true => Err(WriteError::NoSpace {
-                wanted: 1,
-                source: None,
-            }),
-            false => Ok(()),
-        }
-    }
-
-    /// What a restarted agent finds.
-    pub(super) fn held(&self) -> Held {
-        Held {
-            namespaces: self.namespaces.iter().cloned().collect(),
-            services: self.services.keys().cloned().collect(),
-            slices: self
-                .slices
-                .iter()
-                .flat_map(|(key, slices)| slices.keys().map(|id| (key.clone(), *id)))
-                .collect(),
-        }
-    }
-
-    /// Addresses that the service's own name answers.
-    fn answers(&self, key: &ServiceKey) -> Vec<Address> {
-        match self.services.get(key) {
-            Some(ServiceBody::ClusterIp { addresses, .. }) => addresses.clone(),
-            Some(ServiceBody::Headless { .. }) => {
-                let slices = self.slices.get(key).into_iter().flat_map(BTreeMap::values);
-                let endpoints = slices.flat_map(|slice| &slice.endpoints);
-                let served = endpoints.filter(|endpoint| endpoint.ready && !endpoint.shadowed);
-                let mut addresses: Vec<_> = served.map(|endpoint| endpoint.address).collect();
-                addresses.sort();
-                addresses
-            }
-            _ => Vec::new(),
-        }
-    }
-}
-
-impl Sink for MapZone {
-    fn put_namespace(&mut self, name: &str) -> Result<bool, WriteError> {
-        self.admit()?;
-        Ok(self.namespaces.insert(name.to_owned()))
-    }
-    fn delete_namespace(&mut self, name: &str) -> Result<bool, WriteError> {
-        Ok(self.namespaces.remove(name))
-    }
-    fn put_service(&mut self, key: &ServiceKey, body: &ServiceBody) -> Result<bool, WriteError> {
-        self.admit()?;
-        Ok(self.services.insert(key.clone(), body.clone()).as_ref() != Some(body))
-    }
-    fn delete_service(&mut self, key: &ServiceKey) -> Result<bool, WriteError> {
-        Ok(self.services.remove(key).is_some())
-    }
-    fn put_slice(
-        &mut self,
-        key: &ServiceKey,
-        id: SliceId,
-        slice: &Slice,
-    ) -> Result<bool, WriteError> {
-        self.admit()?;
-        let slices = self.slices.entry(key.clone()).or_default();
-        Ok(slices.insert(id, slice.clone()).as_ref() != Some(slice))
-    }
-    fn delete_slice(&mut self, key: &ServiceKey, id: SliceId) -> Result<bool, WriteError> {
-        let Some(slices) = self.slices.get_mut(key) else {
-            return Ok(false);
-        };
-        let changed = slices.remove(&id).is_some();
-        if slices.is_empty() {
-            self.slices.remove(key);
-        }
-        Ok(changed)
-    }
-}
+use map_zone::MapZone;
 
 const GRACE: Duration = Duration::from_millis(500);
 const ALL: [Source; 4] = [
