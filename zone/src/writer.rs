@@ -22,6 +22,8 @@ mod index;
 mod libc_os;
 mod memory;
 mod object;
+#[cfg(all(test, not(loom)))]
+mod overflow;
 mod space;
 mod zone;
 

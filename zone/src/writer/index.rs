@@ -147,6 +147,20 @@ impl Index {
         Ok(())
     }
 
+    /// Builds a region in which a chain that overflowed has room: twice as large, under another seed.
+    /// Whoever makes names for the seed in force cannot have the table grow without end.
+    pub(crate) fn overflow(&mut self, heap: &mut Heap, hints: u32) -> Result<(), WriteError> {
+        let names = u64::from(self.used) + self.unindexed.len() as u64;
+        let most = lines_for(names + 1).saturating_mul(8);
+        let lines = self
+            .root
+            .main_lines
+            .saturating_mul(2)
+            .min(most)
+            .max(self.root.main_lines);
+        self.rehash(heap, lines, 1, hints)
+    }
+
     /// Builds a region off-line, with room for so many more keys and hints, and moves to it by one
     /// store. At least `least_lines` for names.
     pub(crate) fn rehash(

@@ -312,8 +312,7 @@ impl Zone {
         let mut made = self.index.reserve(&mut self.heap, u32::from(is_new), hints);
         let mut slot = self.slot_for(key);
         if made.is_ok() && slot.is_none() {
-            let lines = self.index.root.main_lines.saturating_mul(2);
-            made = self.index.rehash(&mut self.heap, lines, 1, hints);
+            made = self.index.overflow(&mut self.heap, hints);
             slot = self.slot_for(key);
         }
         if let Err(error) = made {
