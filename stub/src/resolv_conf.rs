@@ -8,6 +8,7 @@ mod search;
 
 use crate::sys::Libc;
 use nss_k8s_zone::Address;
+pub(crate) use search::Suffix;
 pub use search::{MAX_SEARCH_ENTRIES, MAX_SEARCH_TEXT, SearchList};
 
 /// How many nameservers a libc asks (`MAXNS` in both).

@@ -12,8 +12,8 @@ mod candidate;
 
 use crate::nsswitch::Placement;
 use crate::outcome::{Door, Outcome, Query, Reason};
-use crate::question::{Question, check_labels};
-use crate::resolv_conf::{ResolvConf, Unclear};
+use crate::question::Question;
+use crate::resolv_conf::{ResolvConf, Suffix, Unclear};
 use crate::sys::Libc;
 use candidate::Candidate;
 use core::ops::ControlFlow;
@@ -229,7 +229,7 @@ impl<Z: ZoneView, T: FnMut(Step<'_>)> Walk<'_, Z, T> {
         } = *self.question;
         let mut initial = None;
         if is_absolute || dots >= usize::from(self.resolv_conf.ndots) {
-            let negative = self.ask(&[])?;
+            let negative = self.ask(Suffix::Root)?;
             if is_absolute {
                 return ControlFlow::Continue(negative);
             }
@@ -239,21 +239,15 @@ impl<Z: ZoneView, T: FnMut(Step<'_>)> Walk<'_, Z, T> {
         let mut root_on_list = false;
         let mut got_no_data = false;
         let mut last = Negative::NxDomain;
-        for entry in self.resolv_conf.search.iter() {
+        for suffix in self.resolv_conf.search.suffixes(Libc::Glibc) {
             searched = true;
-            let entry = entry.strip_prefix(b".").unwrap_or(entry);
-            root_on_list |= entry.is_empty();
-            last = match entry.strip_suffix(b".") {
-                // "..": no name has two dots at its end.
-                Some([]) => self.malformed()?,
-                Some(entry) => self.ask(entry)?,
-                None => self.ask(entry)?,
-            };
+            root_on_list |= suffix == Suffix::Root;
+            last = self.ask(suffix)?;
             got_no_data |= last == Negative::NoData;
         }
         let may_ask_as_it_is = dots > 0 || !searched || !self.resolv_conf.no_tld_query;
         if may_ask_as_it_is && initial.is_none() && !root_on_list {
-            last = self.ask(&[])?;
+            last = self.ask(Suffix::Root)?;
         }
         ControlFlow::Continue(match initial {
             Some(negative) => negative,
@@ -269,23 +263,23 @@ impl<Z: ZoneView, T: FnMut(Step<'_>)> Walk<'_, Z, T> {
             is_absolute, dots, ..
         } = *self.question;
         if !is_absolute && dots < usize::from(self.resolv_conf.ndots) {
-            for entry in self.resolv_conf.search.iter() {
-                // Of "." versions make different things, and of "x." a canonical name with a dot.
-                if entry.is_empty() || entry.ends_with(b".") {
-                    return self.malformed();
-                }
-                if self.ask(entry)? == Negative::NoData {
+            for suffix in self.resolv_conf.search.suffixes(Libc::Musl) {
+                if self.ask(suffix)? == Negative::NoData {
                     return ControlFlow::Continue(Negative::NoData);
                 }
             }
         }
-        self.ask(&[])
+        self.ask(Suffix::Root)
     }
 
-    /// Asks the zone for the name under `suffix` (none: as it is). Breaks with what ends the walk.
-    fn ask(&mut self, suffix: &[u8]) -> ControlFlow<Outcome, Negative> {
-        let is_suffix = suffix.is_empty() || check_labels(suffix).is_some();
-        if !is_suffix || !self.candidate.set_suffix(suffix) {
+    /// Asks the zone for the name under `suffix`. Breaks with what ends the walk.
+    fn ask(&mut self, suffix: Suffix<'_>) -> ControlFlow<Outcome, Negative> {
+        let (written, folded) = match suffix {
+            Suffix::Root => (&[][..], &[][..]),
+            Suffix::Domain { written, folded } => (written, folded),
+            Suffix::Malformed => return self.malformed(),
+        };
+        if !self.candidate.set_suffix(folded) {
             return self.malformed();
         }
         self.canonical.clear();
@@ -304,7 +298,7 @@ impl<Z: ZoneView, T: FnMut(Step<'_>)> Walk<'_, Z, T> {
                 let answer = self.room.get(..count).unwrap_or(&[]);
                 if self.resolv_conf.no_aaaa && answer.iter().any(|one| one.family == Family::V6) {
                     Outcome::Pass(Reason::ResolvConf)
-                } else if self.name_owner(suffix) {
+                } else if self.name_owner(written) {
                     Outcome::Answer { count }
                 } else {
                     Outcome::Pass(Reason::Malformed)

@@ -1,6 +1,8 @@
 //! The search list, in a buffer of fixed size.
 
 use super::Unclear;
+use crate::question::check_labels;
+use crate::sys::Libc;
 
 /// As many entries as the kubelet writes; glibc since 2.26 knows no limit.
 pub const MAX_SEARCH_ENTRIES: usize = 32;
@@ -14,6 +16,26 @@ pub struct SearchList {
     /// Where in `text` each entry ends, which is where the next one starts.
     ends: [u16; MAX_SEARCH_ENTRIES],
     text: [u8; MAX_SEARCH_TEXT],
+    /// The same in lower case, so that a lookup only copies.
+    folded: [u8; MAX_SEARCH_TEXT],
+    /// A bit per entry, from the lowest: its labels are well-formed.
+    wellformed: u32,
+}
+
+/// What an entry adds to a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suffix<'s> {
+    /// Nothing: the name as it is.
+    Root,
+    /// A domain, without dots around it.
+    Domain {
+        /// As the file has it.
+        written: &'s [u8],
+        /// In lower case.
+        folded: &'s [u8],
+    },
+    /// No name comes of it.
+    Malformed,
 }
 
 impl SearchList {
@@ -22,16 +44,47 @@ impl SearchList {
         count: 0,
         ends: [0; MAX_SEARCH_ENTRIES],
         text: [0; MAX_SEARCH_TEXT],
+        folded: [0; MAX_SEARCH_TEXT],
+        wellformed: 0,
     };
 
     /// The entries.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.ranges()
+            .map(|(start, end)| self.text.get(start..end).unwrap_or(&[]))
+    }
+
+    /// What each entry stands for. glibc takes one dot off an entry's front, and its names may end
+    /// in one; of "." musl's versions make different things, and of "x." a canonical name that
+    /// keeps the dot.
+    pub(crate) fn suffixes(&self, libc: Libc) -> impl Iterator<Item = Suffix<'_>> {
+        let mut wellformed = self.wellformed;
+        self.ranges().map(move |(start, end)| {
+            let is_wellformed = wellformed & 1 != 0;
+            wellformed >>= 1;
+            let written = self.text.get(start..end).unwrap_or(&[]);
+            let folded = self.folded.get(start..end).unwrap_or(&[]);
+            let (written, folded) = match libc {
+                Libc::Musl if written.starts_with(b".") || written.ends_with(b".") => {
+                    return Suffix::Malformed;
+                }
+                Libc::Musl => (written, folded),
+                Libc::Glibc => (without_dots(written), without_dots(folded)),
+            };
+            match (written, libc) {
+                ([], Libc::Glibc) => Suffix::Root,
+                _ if is_wellformed => Suffix::Domain { written, folded },
+                _ => Suffix::Malformed,
+            }
+        })
+    }
+
+    /// Where the entries are in the text.
+    fn ranges(&self) -> impl Iterator<Item = (usize, usize)> {
         let mut start = 0;
         self.ends.iter().take(self.count).map(move |end| {
             let end = usize::from(*end);
-            let entry = self.text.get(start..end).unwrap_or(&[]);
-            start = end;
-            entry
+            (core::mem::replace(&mut start, end), end)
         })
     }
 
@@ -43,6 +96,7 @@ impl SearchList {
     /// Forgets all entries.
     pub(super) const fn clear(&mut self) {
         self.count = 0;
+        self.wellformed = 0;
     }
 
     /// Appends one.
@@ -53,17 +107,32 @@ impl SearchList {
             Some(last) => self.ends.get(last).map_or(0, |end| usize::from(*end)),
         };
         let end = start.saturating_add(entry.len());
-        let (Some(place), Some(room)) =
-            (self.ends.get_mut(self.count), self.text.get_mut(start..end))
-        else {
+        let (Some(place), Some(text), Some(folded)) = (
+            self.ends.get_mut(self.count),
+            self.text.get_mut(start..end),
+            self.folded.get_mut(start..end),
+        ) else {
             return Err(Unclear::SearchTooLong);
         };
-        for (to, from) in room.iter_mut().zip(entry) {
-            *to = *from;
+        for ((text, folded), byte) in text.iter_mut().zip(folded).zip(entry) {
+            *text = *byte;
+            *folded = byte.to_ascii_lowercase();
+        }
+        if check_labels(without_dots(entry)).is_some() {
+            self.wellformed |= u32::try_from(self.count).map_or(0, |bit| 1_u32.wrapping_shl(bit));
         }
         *place = u16::try_from(end).map_err(|_| Unclear::SearchTooLong)?;
         self.count = self.count.saturating_add(1);
         Ok(())
+    }
+}
+
+/// One dot off the front, then one off the end; of ".." a dot is left, which is no name.
+fn without_dots(entry: &[u8]) -> &[u8] {
+    let entry = entry.strip_prefix(b".").unwrap_or(entry);
+    match entry.strip_suffix(b".") {
+        Some([]) | None => entry,
+        Some(entry) => entry,
     }
 }
 

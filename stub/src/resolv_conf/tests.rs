@@ -78,6 +78,37 @@ fn search_lists() {
 }
 
 #[test]
+fn entries_stand_for_suffixes() {
+    let domain = |written: &'static str, folded: &'static str| Suffix::Domain {
+        written: written.as_bytes(),
+        folded: folded.as_bytes(),
+    };
+    let bad = Suffix::Malformed;
+    // entry, glibc, musl
+    for (entry, glibc, musl) in [
+        (
+            "Prod.svc",
+            domain("Prod.svc", "prod.svc"),
+            domain("Prod.svc", "prod.svc"),
+        ),
+        ("a.", domain("a", "a"), bad),
+        (".a", domain("a", "a"), bad),
+        (".", Suffix::Root, bad),
+        ("..", bad, bad),
+        ("a..b", bad, bad),
+        ("a_b", domain("a_b", "a_b"), domain("a_b", "a_b")),
+        ("a#", bad, bad),
+    ] {
+        for (libc, expected) in [(Glibc, glibc), (Musl, musl)] {
+            let read = parse(libc, &format!("search x {entry} y\n")).unwrap();
+            let suffixes: Vec<_> = read.search.suffixes(libc).collect();
+            let all = [domain("x", "x"), expected, domain("y", "y")];
+            assert_eq!(suffixes, all, "{libc:?} {entry}");
+        }
+    }
+}
+
+#[test]
 fn musl_skips_lines_that_do_not_fit_its_buffer() {
     let line = |length: usize| format!("search {}", "a".repeat(length - 7));
     assert_eq!(search(Musl, &format!("{}\n", line(254))).len(), 1);

@@ -15,7 +15,6 @@ pub(super) struct Candidate {
 
 impl Candidate {
     /// Folds the question's name, which [`Question`](crate::question::Question) has checked to fit.
-    #[inline(never)]
     pub(super) fn new(name: &[u8]) -> Self {
         let mut text = [0; ROOM];
         copy_folded(&mut text, name);
@@ -27,26 +26,26 @@ impl Candidate {
         }
     }
 
-    /// Puts `suffix` behind the stem, with a dot unless it is empty; false when that is too long.
+    /// Puts `suffix`, in lower case already, behind the stem, with a dot unless it is empty; false
+    /// when that is too long.
     #[must_use]
-    #[inline(never)]
     pub(super) fn set_suffix(&mut self, suffix: &[u8]) -> bool {
         self.length = self.stem;
         if suffix.is_empty() {
             return self.stem <= MAX_TEXT;
         }
-        let Some((dot, room)) = self
+        let room = self
             .text
             .get_mut(self.stem..MAX_TEXT)
-            .and_then(<[u8]>::split_first_mut)
-        else {
+            .and_then(<[u8]>::split_first_mut);
+        let Some((dot, room)) = room else {
             return false;
         };
-        if suffix.len() > room.len() {
+        let Some(room) = room.get_mut(..suffix.len()) else {
             return false;
-        }
+        };
         *dot = b'.';
-        copy_folded(room, suffix);
+        room.copy_from_slice(suffix);
         self.length = self.stem.wrapping_add(1).wrapping_add(suffix.len());
         true
     }
@@ -72,7 +71,7 @@ mod tests {
     fn suffixes_replace_each_other() {
         let mut candidate = Candidate::new(b"Api");
         assert_eq!(candidate.as_bytes(), b"api");
-        assert!(candidate.set_suffix(b"Prod.svc.cluster.local"));
+        assert!(candidate.set_suffix(b"prod.svc.cluster.local"));
         assert_eq!(candidate.as_bytes(), b"api.prod.svc.cluster.local");
         assert!(candidate.set_suffix(b"x"));
         assert_eq!(candidate.as_bytes(), b"api.x");
