@@ -82,8 +82,9 @@ fn each_key(libc: Libc, text: &[u8], visit: &mut dyn FnMut(u64)) {
     }
 }
 
+/// No word has a hash sign in it: even where a comment is looked through, it starts one.
 const fn ends_word(byte: u8) -> bool {
-    is_space(byte) || byte == 0
+    is_space(byte) || byte == 0 || byte == b'#'
 }
 
 const fn ends_address(byte: u8) -> bool {
