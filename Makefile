@@ -34,6 +34,7 @@ demo: prepare guests agent ## see it work: a small shop's names, answered inside
 .PHONY: test
 test: prepare guests agent ## everything that needs no Go
 	cargo test --locked
+	zone/tests/weakened.sh
 
 .PHONY: test-cluster
 test-cluster: prepare guests agent ## against a real etcd, kube-apiserver and controller-manager (needs Go)

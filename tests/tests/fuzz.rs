@@ -1,0 +1,124 @@
+//! The fuzz targets under stable: on their seeds, and on some thousand random inputs. `make fuzz`
+//! goes further.
+
+#[path = "../fuzz/targets/stub.rs"]
+mod stub;
+#[path = "../fuzz/targets/zone.rs"]
+mod zone;
+
+use proptest::{
+    collection::vec,
+    prelude::{ProptestConfig, Strategy, any},
+    sample::select,
+    test_runner::{RngSeed, TestRunner},
+};
+use std::{fs, path::Path};
+
+/// What resolver files and names are made of.
+const TOKENS: [&[u8]; 32] = [
+    b"nameserver ",
+    b"search ",
+    b"domain ",
+    b"options ",
+    b"hosts:",
+    b"files ",
+    b"dns ",
+    b"k8s ",
+    b"[NOTFOUND=return]",
+    b"[!UNAVAIL=return",
+    b"ndots:",
+    b"no-aaaa ",
+    b"10.96.0.10",
+    b"::1",
+    b"fe80::1%lo",
+    b"0x7f",
+    b"127",
+    b"shop",
+    b"api",
+    b"svc",
+    b"cluster.local",
+    b"_web._tcp",
+    b".",
+    b"-",
+    b"\n",
+    b" ",
+    b"\t",
+    b"#",
+    b"\xff",
+    b"\0",
+    b"\xc3\xa9",
+    b"a23456789012345678901234567890123456789012345678901234567890123",
+];
+
+/// Bytes of one change to a zone file.
+const CHANGE: usize = 11;
+
+#[test]
+fn any_bytes_as_a_zone() {
+    run(
+        "zone_bytes",
+        2_000,
+        vec(any::<u8>(), 0..6_000),
+        zone::zone_bytes,
+    );
+}
+
+#[test]
+fn a_zone_with_changed_words() {
+    run(
+        "zone_changes",
+        6_000,
+        vec(any::<u8>(), 0..12 * CHANGE),
+        zone::zone_changes,
+    );
+}
+
+#[test]
+fn a_writer_finds_a_zone_with_changed_words() {
+    run(
+        "zone_adopted",
+        500,
+        vec(any::<u8>(), 0..6 * CHANGE),
+        zone::zone_adopted,
+    );
+}
+
+#[test]
+fn any_bytes_as_resolver_files() {
+    run("resolver_files", 6_000, text(60), stub::resolver_files);
+}
+
+#[test]
+fn any_bytes_as_a_name() {
+    run("names", 6_000, text(20), stub::names);
+}
+
+/// So many tokens at most.
+fn text(most: usize) -> impl Strategy<Value = Vec<u8>> {
+    vec(select(&TOKENS[..]), 0..most).prop_map(|tokens| tokens.concat())
+}
+
+/// Runs a target on its seeds, then on random bytes, the same in every run; a finding is shrunk.
+fn run(target: &str, cases: u32, inputs: impl Strategy<Value = Vec<u8>>, body: fn(&[u8])) {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/seeds")
+        .join(target);
+    let mut count = 0;
+    for seed in fs::read_dir(&seeds).expect("the target's seeds") {
+        body(&fs::read(seed.expect("a seed").path()).expect("a seed"));
+        count += 1;
+    }
+    assert!(count > 0, "no seeds in {}", seeds.display());
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(1),
+        ..ProptestConfig::default()
+    };
+    TestRunner::new(config)
+        .run(&inputs, |bytes| {
+            body(&bytes);
+            Ok(())
+        })
+        .unwrap_or_else(|finding| panic!("{target}: {finding}"));
+}
