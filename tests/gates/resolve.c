@@ -7,8 +7,15 @@
 #include <stdio.h>
 #include <string.h>
 
+/*
+ * Set to the address of freeaddrinfo in code: a program that is not position-independent then has
+ * an entry of its own that every library sees as the function's address.
+ */
+static void (*volatile release)(struct addrinfo *);
+
 int main(int count, char **names)
 {
+    release = freeaddrinfo;
     for (int i = 1; i < count; i++) {
         struct addrinfo hints, *list = NULL;
         memset(&hints, 0, sizeof hints);
@@ -22,7 +29,7 @@ int main(int count, char **names)
         char text[INET_ADDRSTRLEN];
         struct sockaddr_in *address = (struct sockaddr_in *)list->ai_addr;
         printf("%s %s\n", names[i], inet_ntop(AF_INET, &address->sin_addr, text, sizeof text));
-        freeaddrinfo(list);
+        release(list);
     }
     return 0;
 }

@@ -1,6 +1,10 @@
 //! What the two objects may and may not contain, read from the files themselves, and what they are
 //! made of.
-#![allow(clippy::std_instead_of_core, reason = "an ordinary std program")]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "an ordinary std program"
+)]
 
 use anyhow::{Context, Result, bail, ensure};
 use nss_k8s_tests::artifacts;

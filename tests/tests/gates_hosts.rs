@@ -69,8 +69,15 @@ fn one_file_answers_glibc_and_musl() -> Result<()> {
     let zone = shop::publish()?;
     let pod = shop::dark_pod(&zone)?;
     let (name, address) = KNOWN;
-    for compiler in ["gcc", "musl-gcc"] {
-        let program = compile(compiler, "resolve.c", &format!("resolve-{compiler}"), &[])?;
+    for (compiler, kind) in [
+        ("gcc", "-pie"),
+        ("gcc", "-no-pie"),
+        ("musl-gcc", "-pie"),
+        ("musl-gcc", "-no-pie"),
+    ] {
+        let code = if kind == "-pie" { "-fPIE" } else { "-fno-pie" };
+        let file = format!("resolve-{compiler}{kind}");
+        let program = compile(compiler, "resolve.c", &file, &[kind, code])?;
         let mut command = preloaded(&pod, &program, &[&artifacts::shim()?])?;
         command.args([
             name,

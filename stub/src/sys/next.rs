@@ -8,7 +8,6 @@ use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
 weak_words! {
     DLSYM = "dlsym": unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
-    FREEADDRINFO = "freeaddrinfo": unsafe extern "C" fn(*mut libc::addrinfo);
 }
 
 /// A libc that we know the insides of.
@@ -35,16 +34,15 @@ pub fn host_libc() -> Option<Libc> {
         3 => return Some(Libc::Musl),
         _ => return None,
     }
-    let found = FREEADDRINFO.and_then(|function| {
-        let address = function as *const () as usize;
-        if object::owner_exports(address, c"__dls3") {
-            Some(Libc::Musl)
-        } else if object::owner_exports(address, c"gnu_get_libc_version") {
-            Some(Libc::Glibc)
-        } else {
-            None
-        }
-    });
+    // Not by the address of `freeaddrinfo`: in a program that is not position-independent and
+    // takes it, that address is in the program itself.
+    let found = if object::supplier_defines(c"freeaddrinfo", c"__dls3") {
+        Some(Libc::Musl)
+    } else if object::supplier_defines(c"freeaddrinfo", c"gnu_get_libc_version") {
+        Some(Libc::Glibc)
+    } else {
+        None
+    };
     let word = match found {
         None => 1,
         Some(Libc::Glibc) => 2,

@@ -33,15 +33,16 @@ pub(super) fn find_after_ours(name: &CStr) -> Option<NonNull<c_void>> {
     NonNull::new(core::ptr::with_exposed_provenance_mut(found?))
 }
 
-/// Whether the object that `address` is in defines `name`.
-pub(super) fn owner_exports(address: usize, name: &CStr) -> bool {
-    let mut exports = false;
+/// Whether the object that supplies `name` to the process, the first in load order that defines
+/// it, also defines `mark`. False when nobody supplies it.
+pub(super) fn supplier_defines(name: &CStr, mark: &CStr) -> bool {
+    let mut defines = None;
     for_each_object(&mut |object| {
-        if object.contains(address) {
-            exports = object.symbol(name.to_bytes()).is_some();
+        if defines.is_none() && object.symbol(name.to_bytes()).is_some() {
+            defines = Some(object.symbol(mark.to_bytes()).is_some());
         }
     });
-    exports
+    defines == Some(true)
 }
 
 /// Whether `address` is in the object that this code is in.
@@ -367,14 +368,9 @@ mod tests {
     #[test]
     fn absent_symbols_are_absent() {
         assert_eq!(find_after_ours(c"nss_k8s_no_such_symbol"), None);
-        assert!(!owner_exports(
-            libc::getaddrinfo as *const () as usize,
-            c"__dls3"
-        ));
-        assert!(owner_exports(
-            libc::getaddrinfo as *const () as usize,
-            c"gnu_get_libc_version"
-        ));
+        assert!(!supplier_defines(c"getaddrinfo", c"__dls3"));
+        assert!(!supplier_defines(c"nss_k8s_no_such_symbol", c"malloc"));
+        assert!(supplier_defines(c"getaddrinfo", c"gnu_get_libc_version"));
     }
 
     /// Values of the gABI's and glibc's own examples.
