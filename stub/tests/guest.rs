@@ -49,14 +49,14 @@ fn the_shipped_library_sees_what_the_std_build_sees() {
     let directory = PathBuf::from(format!("/dev/shm/nss-k8s-{}-guest", std::process::id()));
     let _ = fs::remove_dir_all(&directory);
     let _writer = publish(&directory);
-    // SAFETY: no other thread of this test reads or writes the environment.
     #[allow(
         clippy::disallowed_methods,
         reason = "the only test here, before its first lookup"
     )]
+    // SAFETY: no other thread of this test reads or writes the environment.
     unsafe {
-        env::set_var("NSS_K8S_DIR", directory.join("view/default"))
-    };
+        env::set_var("NSS_K8S_DIR", directory.join("view/default"));
+    }
     let by_name = shipped();
     let mut answers = 0;
     for name in [
