@@ -85,6 +85,15 @@ fn continued_comments_count_on_musl() {
 }
 
 #[test]
+fn a_comment_may_begin_in_the_middle_of_a_word() {
+    let text = format!("10.0.0.1 found#{}\n", "x".repeat(510));
+    for libc in [Glibc, Musl] {
+        let slots = index(libc, text.as_bytes()).unwrap();
+        assert!(Hosts::new(libc, &slots).contains_name(b"found"), "{libc:?}");
+    }
+}
+
+#[test]
 fn an_empty_file_has_an_index() {
     let slots = index(Glibc, b"").unwrap();
     assert!(!slots.is_empty());
