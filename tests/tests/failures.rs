@@ -1,6 +1,10 @@
 //! The failure table: whatever happens to the zone file or to the agent, a process sees what its
 //! libc alone would have given it, or the last committed answer; never less.
-#![allow(clippy::std_instead_of_core, reason = "an ordinary std program")]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "an ordinary std program"
+)]
 
 use anyhow::{Context, Result, ensure};
 use nss_k8s_tests::{

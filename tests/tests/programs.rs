@@ -13,7 +13,7 @@ use nss_k8s_tests::{
     writer::Published,
     zonefile::Agent,
 };
-use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt, process::Output};
+use std::{collections::HashSet, process::Output};
 
 /// The two doors that a glibc program can come through.
 const GLIBC_DOORS: [Door; 2] = [Door::Nss, Door::ShimGlibc];
