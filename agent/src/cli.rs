@@ -121,7 +121,8 @@ pub struct AgentArgs {
         long,
         env = "NSS_K8S_ENDPOINT_GRACE",
         default_value_t = 500,
-        value_name = "MS"
+        value_name = "MS",
+        value_parser = clap::value_parser!(u64).range(..=3_600_000)
     )]
     pub endpoint_grace: u64,
     /// Wait up to so many seconds before the first list, so that a fleet does not list at once
@@ -129,7 +130,8 @@ pub struct AgentArgs {
         long,
         env = "NSS_K8S_START_JITTER",
         default_value_t = 0,
-        value_name = "SECONDS"
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(..=3_600)
     )]
     pub start_jitter: u64,
     /// Address of /healthz, /readyz and /metrics; `off` for none

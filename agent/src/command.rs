@@ -2,11 +2,15 @@
 
 use crate::{
     cli::{Cli, Command},
+    report::one_line,
     run, status, switch,
 };
 use anyhow::{Context, Result};
 use std::{io::IsTerminal, process::ExitCode};
 use tracing_subscriber::EnvFilter;
+
+/// What is logged unless `RUST_LOG` says otherwise. The watches report failed requests themselves.
+const LOG_FILTER: &str = "info,kube_client::client::builder=off";
 
 /// Runs what the command line asks for.
 pub fn execute(cli: Cli) -> ExitCode {
@@ -22,25 +26,9 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Enable(place) => switch::turn(&place.dir, false).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("nss-k8s: {}", one_line(&error));
+        eprintln!("nss-k8s: {}", one_line(error.as_ref()));
         ExitCode::FAILURE
     })
-}
-
-/// An error with its causes on one line. Some errors spell their cause out themselves; it is not
-/// said twice.
-fn one_line(error: &anyhow::Error) -> String {
-    let mut line = String::new();
-    for cause in error.chain() {
-        let text = cause.to_string().replace('\n', " ");
-        if !line.contains(&text) {
-            if !line.is_empty() {
-                line.push_str(": ");
-            }
-            line.push_str(&text);
-        }
-    }
-    line
 }
 
 /// Lets a closed pipe end this process quietly, as it ends other tools (`nss-k8s dump | head`).
@@ -51,7 +39,7 @@ fn die_of_closed_pipes() {
 
 /// Runs the agent on a small runtime: a node has better uses for its cores.
 fn agent(args: crate::cli::AgentArgs) -> Result<ExitCode> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -66,18 +54,4 @@ fn agent(args: crate::cli::AgentArgs) -> Result<ExitCode> {
     // Tasks in the middle of a request are not waited for.
     runtime.shutdown_background();
     result.map(|()| ExitCode::SUCCESS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cause_is_said_once_and_on_one_line() {
-        let error = anyhow::anyhow!("no such\nfile").context("cannot open x: no such file");
-        assert_eq!(
-            one_line(&error.context("no zone")),
-            "no zone: cannot open x: no such file"
-        );
-    }
 }

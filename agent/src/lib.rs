@@ -22,6 +22,7 @@ pub mod objects;
 pub mod parse;
 pub mod publish;
 pub mod query;
+pub mod report;
 pub mod run;
 pub mod serve;
 pub mod status;

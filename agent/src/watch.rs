@@ -9,6 +9,7 @@ use crate::{
     objects::{ServiceObject, SliceObject},
     parse::{self, Parsed, Verdict},
     publish::Message,
+    report::one_line,
     telemetry::Telemetry,
 };
 use anyhow::{Context, Result, bail};
@@ -184,7 +185,8 @@ impl Watches {
                         broken = true;
                         let reason = reason(&error);
                         self.telemetry.watch_error(source.as_str(), reason);
-                        tracing::warn!(source = source.as_str(), reason, %error, "watch failed");
+                        let (name, error) = (source.as_str(), one_line(&error));
+                        tracing::warn!(source = name, reason, error, "watch failed");
                         self.send(Message::Broken(source)).await?;
                     }
                     Ok(None) => bail!("the watch of {} ended", source.as_str()),
