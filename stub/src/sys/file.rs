@@ -9,6 +9,9 @@ use nss_k8s_zone::{FileStatus, FilesystemStatus, Os};
 /// `MADV_POPULATE_READ` (Linux 5.14); musl's and old glibc's headers lack it.
 const POPULATE_READ: i32 = 22;
 
+/// uapi/asm-generic/resource.h; the type of libc's constant differs between libcs.
+const RLIMIT_AS: u32 = 9;
+
 /// What tells one version of a file from another, as glibc compares resolv.conf: identity, length
 /// and both times to the nanosecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +138,6 @@ unsafe impl Os for RawOs {
     }
 
     fn address_space_is_limited(&self) -> bool {
-        call::soft_limit(libc::RLIMIT_AS) != Ok(u64::MAX)
+        call::soft_limit(RLIMIT_AS) != Ok(u64::MAX)
     }
 }
