@@ -1,7 +1,7 @@
 //! Who answers what: the shop's cases through every door, and the same from libc alone.
 #![allow(clippy::std_instead_of_core, reason = "an ordinary std program")]
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use nss_k8s_tests::{
     case,
     session::{Door, Session},
@@ -54,4 +54,59 @@ fn libc_answers_what_is_passed() -> Result<()> {
         failures.extend(case::run(&table, door, &mut session, Some(pod.dns()?)));
     }
     case::require_none(&failures, table.len() * Door::OURS.len())
+}
+
+/// Each call of a program comes in by the door that was made for it.
+#[test]
+fn every_entry_point_is_reached() -> Result<()> {
+    let zone = shop::publish()?;
+    let pod = shop::dark_pod(&zone)?;
+    let calls = [
+        (
+            "gai web - UNSPEC 1 0 0",
+            "_nss_k8s_gethostbyname4_r",
+            "getaddrinfo",
+        ),
+        (
+            "gai web - INET 1 0 2",
+            "_nss_k8s_gethostbyname3_r",
+            "getaddrinfo",
+        ),
+        (
+            "gai web - INET 1 0 0",
+            "_nss_k8s_gethostbyname2_r",
+            "getaddrinfo",
+        ),
+        ("host web", "_nss_k8s_gethostbyname_r", "gethostbyname"),
+        (
+            "host2 web INET6",
+            "_nss_k8s_gethostbyname2_r",
+            "gethostbyname2",
+        ),
+        (
+            "hostr web 1024",
+            "_nss_k8s_gethostbyname_r",
+            "gethostbyname_r",
+        ),
+        (
+            "host2r web INET 1024",
+            "_nss_k8s_gethostbyname2_r",
+            "gethostbyname2_r",
+        ),
+        ("addr 10.96.1.10", "_nss_k8s_gethostbyaddr_r", ""),
+        ("name 10.96.1.10 80 0", "_nss_k8s_gethostbyaddr_r", ""),
+    ];
+    for door in Door::OURS {
+        let mut session = Session::start(&pod, door)?;
+        for (call, module, shim) in calls {
+            let wanted = if door == Door::Nss { module } else { shim };
+            let reply = session.ask(call)?;
+            let mut entered: Vec<_> = reply.notes.iter().map(|note| note.call.as_str()).collect();
+            // A reentrant call with too small a buffer is made again.
+            entered.dedup();
+            let wanted: &[&str] = if wanted.is_empty() { &[] } else { &[wanted] };
+            ensure!(entered == wanted, "{door:?} {call}: came in by {entered:?}");
+        }
+    }
+    Ok(())
 }

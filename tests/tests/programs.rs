@@ -239,6 +239,29 @@ fn threads_on_small_stacks_while_the_process_forks() -> Result<()> {
 }
 
 #[test]
+fn threads_are_canceled_while_they_resolve() -> Result<()> {
+    let mut zone = Published::live()?;
+    zone.put("api", &["10.96.1.10"])?;
+    let pod = Pod::start(Recipe {
+        zone: Some(zone.view()),
+        ..Recipe::default()
+    })?;
+    for door in Door::OURS {
+        let program = probe::program("cancel", door.libc())?;
+        let mut command = pod.command(program.to_str().context("path")?);
+        door.open(&mut command, &artifacts::guests()?);
+        command.env_remove("NSS_K8S_DEBUG");
+        let output = command.args(["api", "10.96.1.10", "200"]).output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(
+            output.status.success() && text.contains("right 200 cleaned 200"),
+            "{door:?}: {output:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn five_thousand_endpoints() -> Result<()> {
     let mut zone = Published::live()?;
     let all: Vec<_> = (0..5000_u32)
