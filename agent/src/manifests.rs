@@ -45,7 +45,7 @@ pub async fn run(
     let changed = Arc::new(Notify::new());
     let _watcher = watch(&directory.path, Arc::clone(&changed));
     loop {
-        match directory.scan() {
+        match tokio::task::block_in_place(|| directory.scan()) {
             Ok(scan) => {
                 for complaint in &scan.complaints {
                     tracing::warn!("{complaint}");
