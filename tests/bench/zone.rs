@@ -5,6 +5,12 @@
 //! Standard output: `NAME ADDRESS` of each named one, to feed a DNS server and a hosts file with
 //! the same data. Standard error: the zone's own figures.
 
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a program for the machine that runs it, never for another process"
+)]
+
 use anyhow::{Context, Result, ensure};
 use nss_k8s_zone::{
     Address, Config, Endpoint, Families, Family, Found, LibcOs, Name, Now, Options, Port, Protocol,
