@@ -16,8 +16,6 @@ pub(crate) struct Request {
     pub(crate) resource: String,
     /// HTTP status; 0 while it is not known.
     pub(crate) status: u64,
-    /// The start of a response that goes on (a watch).
-    pub(crate) started: bool,
 }
 
 impl Request {
@@ -27,15 +25,21 @@ impl Request {
     }
 }
 
-/// Everything up to now, in order.
+/// Everything up to now, in order. A watch counts when it begins, or when it is refused; its end,
+/// which may be written long after its agent's, is left out.
 pub(crate) fn requests(plane: &ControlPlane) -> Result<Vec<Request>> {
     let text = fs::read_to_string(plane.audit_log()).unwrap_or_default();
     // The last line may be half written.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole
-        .lines()
-        .map(|line| Ok(read(&serde_json::from_str(line)?)))
-        .collect()
+    let mut requests = Vec::new();
+    for line in whole.lines() {
+        let event: Value = serde_json::from_str(line)?;
+        let request = read(&event);
+        if request.verb != "watch" || event["stage"] == "ResponseStarted" || request.status >= 400 {
+            requests.push(request);
+        }
+    }
+    Ok(requests)
 }
 
 fn read(event: &Value) -> Request {
@@ -53,6 +57,5 @@ fn read(event: &Value) -> Request {
         uri: text(&event["requestURI"]),
         resource,
         status: event["responseStatus"]["code"].as_u64().unwrap_or_default(),
-        started: event["stage"] == "ResponseStarted",
     }
 }

@@ -45,7 +45,7 @@ pub(crate) struct ControlPlane {
     programs: PathBuf,
     server: Process,
     _etcd: Process,
-    _controllers: Process,
+    controllers: Process,
 }
 
 impl ControlPlane {
@@ -68,7 +68,7 @@ impl ControlPlane {
             programs,
             server,
             _etcd: etcd,
-            _controllers: controllers,
+            controllers,
         };
         plane.furnish()?;
         println!(
@@ -98,10 +98,14 @@ impl ControlPlane {
         self.server.kill()
     }
 
-    /// Starts the API server again and waits until it serves.
+    /// Starts the API server again and waits until it serves. The controllers start anew too: left
+    /// alone they would wait ever longer between two tries, for up to a minute.
     pub(crate) fn restart_server(&mut self) -> Result<()> {
         self.server = start_server(&self.state, &self.programs)?;
-        wait_until_ready(&self.administrator)
+        wait_until_ready(&self.administrator)?;
+        self.controllers.kill()?;
+        self.controllers = start_controllers(&self.state, &self.programs)?;
+        Ok(())
     }
 
     /// Makes etcd forget every revision but the newest; returns that one.

@@ -1,7 +1,7 @@
 //! A pod without any DNS server, and one warm process behind each door to us.
 
 use crate::{agent::Directory, control_plane::until_within};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
 use nss_k8s_tests::{
     pod::{self, Pod, Recipe},
     reply::Reply,
@@ -79,6 +79,19 @@ impl Doors {
         Ok(())
     }
 
+    /// Asks every process once; its reply must be what is expected.
+    pub(crate) fn expect_now(&mut self, name: &str, expected: Expected<'_>) -> Result<()> {
+        for (door, session) in &mut self.sessions {
+            let reply = session.resolve(name, "UNSPEC")?;
+            ensure!(
+                expected.holds(&reply),
+                "{name} through {door:?}: expected {expected:?}, got {}",
+                seen(&reply)
+            );
+        }
+        Ok(())
+    }
+
     /// The process behind one door.
     pub(crate) fn session(&mut self, door: Door) -> Result<&mut Session> {
         let found = self.sessions.iter_mut().find(|(other, _)| *other == door);
@@ -152,17 +165,17 @@ impl Steady {
             wrong.extend(
                 thread
                     .join()
-                    .map_err(|_| anyhow::anyhow!("a watching thread panicked"))??,
+                    .map_err(|_| anyhow!("a watching thread panicked"))??,
             );
         }
         let asked = self.asked.load(Ordering::Relaxed);
-        anyhow::ensure!(
+        ensure!(
             wrong.is_empty(),
             "{} of {asked} replies were wrong: {:?}",
             wrong.len(),
             wrong.first()
         );
-        anyhow::ensure!(asked > 100, "only {asked} replies");
+        ensure!(asked > 100, "only {asked} replies");
         Ok(asked)
     }
 }
