@@ -9,10 +9,10 @@ use proptest::prelude::*;
 enum Step {
     Apply(Source, Object),
     Delete(Source, ObjectKey),
-    /// A relist of everything that a source has now.
-    Relist(Source),
-    /// The agent is killed; another one adopts the zone and lists.
-    Restart,
+    /// A relist of everything that a source has now; these deletions were missed before.
+    Relist(Source, Vec<ObjectKey>),
+    /// The agent is killed; another one adopts the zone and lists what is left then.
+    Restart(Vec<ObjectKey>),
     Wait(u64),
 }
 
@@ -49,6 +49,16 @@ fn slice() -> impl Strategy<Value = Object> {
     })
 }
 
+/// Objects that go while nobody looks.
+fn missed() -> impl Strategy<Value = Vec<ObjectKey>> {
+    let key = prop_oneof![
+        Just(ObjectKey::Namespace("other".to_owned())),
+        service_name().prop_map(|name| ObjectKey::Service(key(name))),
+        slice_name().prop_map(slice_key),
+    ];
+    prop::collection::vec(key, 0..4)
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let namespace = || prop::sample::select(vec!["shop", "other"]);
     let slices = || prop::sample::select(vec![Source::Slices, Source::OtherSlices]);
@@ -68,8 +78,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (slices(), slice()).prop_map(|(source, slice)| Step::Apply(source, slice)),
         3 => (slices(), slice_name())
             .prop_map(|(source, name)| Step::Delete(source, slice_key(name))),
-        1 => source().prop_map(Step::Relist),
-        1 => Just(Step::Restart),
+        1 => (source(), missed()).prop_map(|(source, missed)| Step::Relist(source, missed)),
+        1 => missed().prop_map(Step::Restart),
         2 => (0_u64..700).prop_map(Step::Wait),
     ]
 }
@@ -180,9 +190,15 @@ proptest! {
                     objects.held.remove(&(source, key.clone()));
                     rig.say(source, Event::Delete(key));
                 }
-                Step::Relist(_) | Step::Restart if copies(&objects) => {}
-                Step::Relist(source) => rig.list(source, objects.of(source)),
-                Step::Restart => {
+                Step::Relist(..) | Step::Restart(_) if copies(&objects) => {}
+                Step::Relist(source, missed) => {
+                    for key in missed {
+                        objects.held.remove(&(source, key));
+                    }
+                    rig.list(source, objects.of(source));
+                }
+                Step::Restart(missed) => {
+                    objects.held.retain(|(_, key), _| !missed.contains(key));
                     let before = rig.zone.clone();
                     rig = Rig::new(rig.zone);
                     rig.say(Source::Services, Event::Init);
