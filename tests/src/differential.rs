@@ -12,7 +12,7 @@ use crate::{
 use anyhow::{Result, ensure};
 
 /// Runs calls through the given doors in a pod made after `recipe`; at least `decided` of each door's
-/// must be decided by the zone.
+/// must be decided by the zone. Returns how many the zone decided, at the door with the fewest.
 pub fn agree(
     zone: &Agent,
     recipe: Recipe,
@@ -20,7 +20,7 @@ pub fn agree(
     doors: &[Door],
     calls: &[String],
     decided: usize,
-) -> Result<()> {
+) -> Result<usize> {
     let pod = Pod::start(Recipe {
         hosts: shop::HOSTS.into(),
         zone: Some(zone.view()),
@@ -28,11 +28,13 @@ pub fn agree(
         ..recipe
     })?;
     let mut differences = Vec::new();
+    let mut fewest = usize::MAX;
     for &door in doors {
         let mut pair = Pair::start(&pod, door, environment)?;
         for call in calls {
             pair.compare(call, &mut differences)?;
         }
+        fewest = fewest.min(pair.decided);
         if pair.decided < decided {
             differences.push(format!("{door:?}: only {} of them were ours", pair.decided));
         }
@@ -44,7 +46,7 @@ pub fn agree(
         calls.len() * doors.len(),
         differences.join("\n")
     );
-    Ok(())
+    Ok(fewest)
 }
 
 /// A door of ours beside the same libc without us, in one pod.

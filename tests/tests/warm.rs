@@ -5,8 +5,8 @@
 use anyhow::{Result, ensure};
 use nss_k8s_tests::{
     dns::Script,
-    pod::{Pod, Recipe},
-    reply::Reply,
+    pod::{self, Pod, Recipe},
+    reply::{NOBODY, Reply},
     session::{Door, Session},
     writer::{self, Published},
     zonefile,
@@ -227,6 +227,43 @@ fn a_warm_process_holds_no_descriptor_and_keeps_errno() -> Result<()> {
             before == after,
             "{door:?}: {before:?} descriptors became {after:?}"
         );
+    }
+    Ok(())
+}
+
+/// The files that kubelet rewrites under a running process are seen within a second or so.
+#[test]
+fn changed_files_are_read_again() -> Result<()> {
+    let mut zone = Published::live()?;
+    zone.put("api", &["10.96.1.1"])?;
+    let (pod, mut sessions) = rooms(&zone)?;
+    require_all(&mut sessions, "api", "10.96.1.1", "zone")?;
+    let own = pod::resolv_conf("shop");
+    pod.replace("resolv.conf", &format!("{own}nameserver 192.0.2.53\n"))?;
+    for (door, session) in &mut sessions {
+        zonefile::wait(|| Ok(session.resolve("api", "INET")?.who() == "pass(foreign)"))
+            .map_err(|error| error.context(format!("{door:?}: a foreign name server")))?;
+    }
+    pod.replace("resolv.conf", &own)?;
+    for (_, session) in &mut sessions {
+        zonefile::wait(|| Ok(session.resolve("api", "INET")?.who() == "zone"))?;
+    }
+    pod.replace("hosts", "127.0.0.1 localhost\n192.0.2.7 api\n")?;
+    for (door, session) in &mut sessions {
+        zonefile::wait(|| Ok(session.resolve("api", "INET")?.summary() == "192.0.2.7 = api"))
+            .map_err(|error| error.context(format!("{door:?}: the hosts file")))?;
+    }
+    pod.replace("hosts", "127.0.0.1 localhost\n")?;
+    pod.replace("nsswitch.conf", "hosts: files\n")?;
+    for (door, session) in &mut sessions {
+        let who = match door {
+            // glibc reads the file itself, and musl has none.
+            Door::Nss => NOBODY,
+            Door::ShimGlibc => "pass(nsswitch)",
+            _ => "zone",
+        };
+        zonefile::wait(|| Ok(session.resolve("api", "INET")?.who() == who))
+            .map_err(|error| error.context(format!("{door:?}: nsswitch.conf")))?;
     }
     Ok(())
 }
