@@ -110,6 +110,22 @@ pub struct AgentArgs {
         value_delimiter = ','
     )]
     pub except: Vec<String>,
+    /// The share of processes that must pass, in thousandths: to ramp up and down
+    #[arg(
+        long,
+        env = "NSS_K8S_DISABLED_PERMILLE",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u16).range(..=1000)
+    )]
+    pub disabled_permille: u16,
+    /// A build of the libraries that must pass, by its number; may be repeated
+    #[arg(
+        long,
+        env = "NSS_K8S_REFUSE_BUILD",
+        value_name = "NUMBER",
+        value_delimiter = ','
+    )]
+    pub refuse_build: Vec<u64>,
     /// Seconds without a beat of the agent after which absent names are left to DNS
     #[arg(long, env = "NSS_K8S_STALE_AFTER", default_value_t = 30)]
     pub stale_after: u32,
@@ -254,7 +270,6 @@ impl AgentArgs {
         Config {
             accept_any_nameserver: self.accept_any_nameserver,
             ptr_authoritative: self.ptr_authoritative,
-            // A directory of manifests is all there is.
             endpoints_held: self.holds_all_slices(),
             pod_mode: match self.pods {
                 Pods::Disabled => PodMode::Disabled,
@@ -268,8 +283,9 @@ impl AgentArgs {
             stale_after: self.stale_after,
             dead_after: self.dead_after,
             cluster_dns: cluster_dns.collect(),
+            disabled_permille: self.disabled_permille,
+            refused_builds: self.refuse_build.clone(),
             excepted_suffixes: self.except.clone(),
-            ..Config::default()
         }
     }
 

@@ -47,6 +47,8 @@ pub struct Publisher {
     model: Model,
     /// As asked for; the cluster DNS addresses of the Service are added to it.
     config: Config,
+    /// As processes see it.
+    published: Config,
     switch: Switch,
     telemetry: Arc<Telemetry>,
     broken: BTreeSet<Source>,
@@ -75,6 +77,7 @@ impl Publisher {
             Opened::Replaced { why } => tracing::warn!(path, why, "replaced the zone"),
         }
         let held = held(&writer);
+        let published = writer.config();
         let now = unix_now();
         if switch.is_off() {
             writer.disable();
@@ -89,6 +92,7 @@ impl Publisher {
             writer,
             model,
             config,
+            published,
             switch,
             telemetry,
             broken,
@@ -167,23 +171,7 @@ impl Publisher {
         for (object, error) in &flushed.failures {
             tracing::error!(%object, %error, "cannot publish");
         }
-        if let Some(addresses) = self.model.cluster_dns() {
-            let mut config = self.config.clone();
-            let added = addresses
-                .into_iter()
-                .filter(|new| !self.config.cluster_dns.contains(new));
-            config.cluster_dns.extend(added.collect::<Vec<_>>());
-            if self
-                .writer
-                .configure(&config)
-                .context("cannot publish the configuration")?
-            {
-                tracing::info!(
-                    cluster_dns = config.cluster_dns.len(),
-                    "published the configuration"
-                );
-            }
-        }
+        self.configure()?;
         if !self.telemetry.is_ready() && self.model.is_complete() {
             self.synced = unix_now();
             self.writer.set_synced(self.synced);
@@ -199,6 +187,36 @@ impl Publisher {
         }
         for triggered in flushed.triggers {
             self.telemetry.programmed(triggered);
+        }
+        Ok(())
+    }
+
+    /// Publishes the configuration when it differs. What it promises beyond what an adopted zone's
+    /// did holds only once everything is listed, and the cluster's name servers stay those of the
+    /// adopted zone until the Service is known.
+    fn configure(&mut self) -> Result<()> {
+        let mut config = self.config.clone();
+        let complete = self.model.is_complete();
+        config.endpoints_held &= complete || self.published.endpoints_held;
+        config.ptr_authoritative &= complete || self.published.ptr_authoritative;
+        let servers = match self.model.cluster_dns() {
+            Some(servers) => servers,
+            None => self.published.cluster_dns.clone(),
+        };
+        for server in servers {
+            if !config.cluster_dns.contains(&server) {
+                config.cluster_dns.push(server);
+            }
+        }
+        if config != self.published {
+            self.writer
+                .configure(&config)
+                .context("cannot publish the configuration")?;
+            tracing::info!(
+                cluster_dns = config.cluster_dns.len(),
+                "published the configuration"
+            );
+            self.published = config;
         }
         Ok(())
     }

@@ -222,3 +222,35 @@ fn an_adopted_zone_answers_while_the_api_cannot_be_reached() {
     assert_eq!(rig.place.query("a"), "pass(ask-miss)");
     assert_eq!(rig.place.query("db"), "10.0.1.1\n10.0.1.2");
 }
+
+#[test]
+fn the_configuration_promises_no_more_than_what_is_listed() {
+    let prepare = |api: &Api| {
+        let mut dns = service("kube-dns", "10.96.0.10");
+        dns["metadata"]["namespace"] = "kube-system".into();
+        api.put(SERVICES, dns);
+    };
+    let rig = Rig::live(prepare, &[], 4);
+    let config = || {
+        let status: Value = serde_json::from_str(&rig.place.say(&["status", "--json"])).unwrap();
+        let config = &status["config"];
+        json!([
+            config["cluster_dns"],
+            config["endpoint_slices"],
+            config["miss_policy"]
+        ])
+    };
+    assert_eq!(config(), json!([["10.96.0.10"], "headless", "ask"]));
+    rig.agent.end(libc::SIGKILL);
+    rig.api.script().forbids = true;
+    std::fs::remove_file(rig.place.path("log")).unwrap();
+    let options = ["--endpoint-slices=all", "--miss-policy=nxdomain"];
+    let next = rig.place.watcher(&rig.place.path("kubeconfig"), &options);
+    next.wait_for(&["watch failed", "forbidden"]);
+    assert_eq!(config(), json!([["10.96.0.10"], "headless", "nxdomain"]));
+    rig.api.script().forbids = false;
+    next.wait_until_published();
+    wait("the rest of it", || {
+        config() == json!([["10.96.0.10"], "all", "nxdomain"])
+    });
+}
