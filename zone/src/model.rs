@@ -1,8 +1,8 @@
 //! loom models of what happens between one writer and one reader at the same time: publish and
 //! reuse, adoption, rehash, another configuration, supersede.
 //!
-//! The reader is the real one (`reader::attempt` and all of `snapshot`). The writer is the order of
-//! its stores, on a file of some hundred words. Each model has weakened variants, in which one step
+//! The reader is the real one (`reader::attempt` and all of `snapshot`), and so is what decides when
+//! space is reused (`Heap`), on a file of some hundred words. Each model has weakened variants, in which one step
 //! of the protocol is left out: loom must find an execution in which they go wrong, else the model
 //! proves nothing.
 
@@ -17,11 +17,13 @@ use crate::{
     snapshot::Snapshot,
     sync::{AtomicU64, Ordering, Step, fence, leave_out, leaves_out},
     words::Words,
+    writer::{heap::Heap, memory::Memory, space::Space},
 };
 use loom::{model::Builder, thread};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
 
 /// The service's key: one word.
@@ -33,14 +35,15 @@ const ADDRESSES: u64 = 4;
 /// When the lookups happen; the writer beats then.
 const NOW: u64 = 1;
 
-/// Where the two configurations are.
-const CONFIGS: [usize; 2] = [64, 70];
-/// Where the two index regions are: a line of their own, and the one line that the key can be in.
-const REGIONS: [usize; 2] = [80, 96];
-/// Where the two records are.
-const RECORDS: [usize; 2] = [112, 118];
+/// Where the first configuration is; two more fit behind it.
+const CONFIG: usize = 64;
+/// Where the index is: a line of its own, and the one line that the key can be in; two more fit
+/// behind it.
+const REGION: usize = 80;
+/// Where the first record is; two more fit behind it.
+const RECORD: usize = 128;
 /// Words in all.
-const WORDS: usize = 124;
+const WORDS: usize = 146;
 
 #[test]
 fn a_reader_sees_one_version_while_space_is_reused() {
@@ -124,15 +127,16 @@ fn a_superseded_file_denies_names_without_each_step() {
     }
 }
 
-/// Three versions of one record in two places, the reader somewhere between.
+/// Four versions of one record in three places, the reader somewhere between.
 fn publish_and_reuse() {
     let zone = Zone::new();
     let reader = zone.reader();
-    let mut writer = Writer::of(zone);
-    writer.put(2);
+    let mut writer = Writer::records(zone);
+    writer.put_record(2);
     writer.advance();
+    writer.put_record(3);
     writer.advance();
-    writer.put(3);
+    writer.put_record(4);
     reader.join().expect("the reader");
 }
 
@@ -140,31 +144,37 @@ fn publish_and_reuse() {
 fn adopt() {
     let zone = Zone::new();
     let reader = zone.reader();
-    let mut writer = Writer::of(zone);
-    writer.put(2);
+    let mut writer = Writer::records(zone);
+    writer.put_record(2);
     let mut heir = writer.adopted();
-    heir.put(3);
+    heir.put_record(3);
     reader.join().expect("the reader");
 }
 
-/// The index moves; then the old region holds something else.
+/// The index moves; as soon as the heap gives its old place away, an empty line is written there.
+/// (Only the words that a reader looks at are stored: whole regions take loom minutes.)
 fn rehash() {
     let zone = Zone::new();
     let reader = zone.reader();
-    let mut writer = Writer::of(zone);
-    let slot = writer.zone.load(REGIONS[0] + LINE_WORDS);
-    writer.zone.write(REGIONS[1], &region_head());
-    writer.zone.write(REGIONS[1] + LINE_WORDS, &[slot]);
-    writer.commit(AT_ROOT, root(REGIONS[1]));
-    writer.advance();
-    writer.advance();
-    // Reused; what is written happens to look like an empty line.
-    writer.zone.write(REGIONS[0] + LINE_WORDS, &[0]);
+    let mut writer = Writer::over(zone, REGION, 2 * LINE_WORDS);
+    let mut region = region_head().to_vec();
+    region.resize(LINE_WORDS, 0);
+    region.push(slot(RECORD));
+    writer.publish(AT_ROOT, &region, |granule| {
+        root(granule as usize * GRANULE_WORDS)
+    });
+    let free = writer.heap.free_bytes();
+    for _ in 0..2 {
+        writer.advance();
+        if writer.heap.free_bytes() > free {
+            let line = REGION + LINE_WORDS;
+            writer.heap.memory.store(line, 0, Ordering::Relaxed);
+        }
+    }
     reader.join().expect("the reader");
 }
 
-/// A configuration is replaced twice; its first place is used for the third. Time to live and the
-/// permille of each are equal.
+/// A configuration is replaced again and again. Time to live and the permille of each are equal.
 fn configure() {
     let zone = Zone::new();
     let shared = Arc::clone(&zone);
@@ -172,22 +182,19 @@ fn configure() {
         let mut ask = |snapshot: &Snapshot<'_>| (snapshot.ttl(), snapshot.disabled_permille());
         match attempt(shared.words(), 0, Now(NOW), &mut ask) {
             Ok((ttl, permille)) => {
-                assert!(
-                    (1..=3).contains(&ttl) && ttl == u32::from(permille),
-                    "{ttl} {permille}"
-                );
+                let one = (1..=4).contains(&ttl) && ttl == u32::from(permille);
+                assert!(one, "torn: {ttl} {permille}");
             }
             Err(Retry::Again) => {}
             Err(_) => panic!("the zone is fine"),
         }
     });
-    let mut writer = Writer::of(zone);
-    writer.zone.write(CONFIGS[1], &config_words(2));
-    writer.commit(AT_CONFIG, granule(CONFIGS[1]));
+    let mut writer = Writer::over(zone, CONFIG, config_words(1).len());
+    writer.publish(AT_CONFIG, &config_words(2), u64::from);
     writer.advance();
+    writer.publish(AT_CONFIG, &config_words(3), u64::from);
     writer.advance();
-    writer.zone.write(CONFIGS[0], &config_words(3));
-    writer.commit(AT_CONFIG, granule(CONFIGS[0]));
+    writer.publish(AT_CONFIG, &config_words(4), u64::from);
     reader.join().expect("the reader");
 }
 
@@ -199,13 +206,7 @@ fn supersede() {
     zone.0[AT_STATE].store(state::SUPERSEDED, Ordering::Release);
     // The overlay happens in a thread that saw the state, and mmap is a barrier for all threads.
     fence(Ordering::SeqCst);
-    for at in [
-        REGIONS[0] + LINE_WORDS,
-        RECORDS[0],
-        AT_ROOT,
-        AT_EPOCH,
-        AT_STATE,
-    ] {
+    for at in [REGION + LINE_WORDS, RECORD, AT_ROOT, AT_EPOCH, AT_STATE] {
         zone.0[at].store(0, Ordering::Relaxed);
     }
     reader.join().expect("the reader");
@@ -239,17 +240,17 @@ impl Zone {
             words[at..at + values.len()].copy_from_slice(values);
         };
         set(AT_EPOCH, &[2]);
-        set(AT_ROOT, &[root(REGIONS[0])]);
+        set(AT_ROOT, &[root(REGION)]);
         set(AT_COMMITTED, &[WORDS as u64]);
         set(AT_STATE, &[state::LIVE]);
-        set(AT_CONFIG, &[granule(CONFIGS[0])]);
+        set(AT_CONFIG, &[granule(CONFIG)]);
         set(AT_ALIVE, &[NOW]);
         set(AT_APEX_LENGTH, &[1]);
         set(AT_APEX, &[u64::from(b'c')]);
-        set(CONFIGS[0], &config_words(1));
-        set(REGIONS[0], &region_head());
-        set(REGIONS[0] + LINE_WORDS, &[slot(RECORDS[0])]);
-        set(RECORDS[0], &record_words(1));
+        set(CONFIG, &config_words(1));
+        set(REGION, &region_head());
+        set(REGION + LINE_WORDS, &[slot(RECORD)]);
+        set(RECORD, &record_words(1));
         Arc::new(Self(words.into_iter().map(AtomicU64::new).collect()))
     }
 
@@ -275,7 +276,7 @@ impl Zone {
                         room.iter().all(|address| *address == room[0]),
                         "torn: {room:?}"
                     );
-                    assert!((1..=3).contains(&room[0].octets[0]), "{room:?}");
+                    assert!((1..=4).contains(&room[0].octets[0]), "{room:?}");
                 }
                 Err(Retry::Again | Retry::Left) => {}
                 Err(_) => panic!("the zone is fine"),
@@ -287,97 +288,91 @@ impl Zone {
         Words::new(&self.0)
     }
 
-    fn load(&self, at: usize) -> u64 {
-        self.0[at].load(Ordering::Relaxed)
-    }
-
-    /// Stores what no reader can reach yet.
-    fn write(&self, at: usize, values: &[u64]) {
-        for (word, value) in self.0[at..].iter().zip(values) {
-            word.store(*value, Ordering::Relaxed);
-        }
+    /// For one writer, which keeps the zone as long as this.
+    fn memory(&self) -> Memory {
+        // SAFETY: the words are not moved, and `Writer` drops its memory before its zone.
+        let words = unsafe { core::slice::from_raw_parts(self.0.as_ptr(), self.0.len()) };
+        Memory::over(words, words.len())
     }
 }
 
-/// The order of the real writer's stores.
+/// The real heap, publishing one kind of thing of one size.
 struct Writer {
+    heap: Heap,
+    /// A clock of its own: every call of `advance` is late enough.
+    clock: Instant,
+    /// What is reachable.
+    current: u32,
+    /// Its size in granules.
+    granules: u32,
+    /// The heap's words; dropped after it.
     zone: Arc<Zone>,
-    epoch: u64,
-    /// Places of records that are free.
-    free: Vec<usize>,
-    /// The place that is reachable.
-    current: usize,
-    /// Places that were retired, and when.
-    retired: Vec<(usize, u64)>,
 }
 
 impl Writer {
-    fn of(zone: Arc<Zone>) -> Self {
+    /// Of the service's record.
+    fn records(zone: Arc<Zone>) -> Self {
+        Self::over(zone, RECORD, record_words(1).len())
+    }
+
+    /// Of what is at word `first`, of so many words; there are two free places behind it.
+    fn over(zone: Arc<Zone>, first: usize, words: usize) -> Self {
+        let granules = words.div_ceil(GRANULE_WORDS) as u32;
+        let current = granule(first) as u32;
+        let mut space = Space::default();
+        space.give(current + granules, 2 * granules);
+        let heap = Heap::new(zone.memory(), space, 0, false);
         Self {
+            heap,
+            clock: Instant::now(),
+            current,
+            granules,
             zone,
-            epoch: 2,
-            free: vec![RECORDS[1]],
-            current: RECORDS[0],
-            retired: Vec::new(),
         }
     }
 
     /// Another version of the record.
-    fn put(&mut self, generation: u64) {
-        let place = self.free.pop().expect("no record is free");
-        self.zone.write(place, &record_words(generation));
-        self.commit(REGIONS[0] + LINE_WORDS, slot(place));
-        self.retired.push((self.current, self.epoch));
-        self.current = place;
+    fn put_record(&mut self, generation: u64) {
+        self.publish(REGION + LINE_WORDS, &record_words(generation), |granule| {
+            slot(granule as usize * GRANULE_WORDS)
+        });
     }
 
-    /// The one store that publishes.
-    fn commit(&self, at: usize, value: u64) {
-        let ordering = if leaves_out(Step::Commit) {
-            Ordering::Relaxed
-        } else {
-            Ordering::Release
-        };
-        self.zone.0[at].store(value, ordering);
+    /// Another version, and the one store at `at` that leads to it.
+    fn publish(&mut self, at: usize, words: &[u64], reference: impl Fn(u32) -> u64) {
+        let start = self.heap.put(words).expect("a free place");
+        self.heap.memory.commit(at, reference(start));
+        self.heap.retire(self.current, self.granules);
+        self.current = start;
     }
 
-    /// The next epoch; what was retired two epochs ago becomes free.
+    /// The next epoch.
     fn advance(&mut self) {
-        // The variant without the distance passes one epoch where the protocol passes two.
-        if leaves_out(Step::ReuseDistance) && self.epoch > 2 {
-            return self.reclaim(1);
-        }
-        self.next_epoch(1);
-        self.reclaim(2);
+        self.clock += Duration::from_secs(1);
+        self.heap.advance(self.clock);
     }
 
-    /// Whoever goes on after this writer has died: everything out of reach is free.
-    fn adopted(mut self) -> Self {
-        self.next_epoch(if leaves_out(Step::ReuseDistance) {
+    /// Whoever goes on after this writer has died: two epochs later all that is out of reach is
+    /// free.
+    fn adopted(self) -> Self {
+        let distance = if leaves_out(Step::ReuseDistance) {
             1
         } else {
             2
-        });
-        self.reclaim(0);
-        self
-    }
-
-    fn next_epoch(&mut self, by: u64) {
-        self.epoch += by;
-        self.zone.0[AT_EPOCH].store(self.epoch, Ordering::Release);
-        if !leaves_out(Step::EpochFence) {
-            fence(Ordering::Release);
+        };
+        let memory = self.zone.memory();
+        memory.store(
+            AT_EPOCH,
+            memory.load(AT_EPOCH) + distance,
+            Ordering::Release,
+        );
+        memory.fence();
+        let mut space = Space::default();
+        space.give(granule(RECORD) as u32, self.granules);
+        Self {
+            heap: Heap::new(memory, space, 0, false),
+            ..self
         }
-    }
-
-    fn reclaim(&mut self, distance: u64) {
-        let epoch = self.epoch;
-        let (free, kept): (Vec<_>, Vec<_>) = self
-            .retired
-            .drain(..)
-            .partition(|(_, retired)| retired + distance <= epoch);
-        self.free.extend(free.into_iter().map(|(place, _)| place));
-        self.retired = kept;
     }
 }
 
@@ -408,7 +403,7 @@ fn record_words(generation: u64) -> [u64; 5] {
 /// The first words of a region: its seed is one that puts the key into the first line.
 fn region_head() -> [u64; 3] {
     let Seed(low, high) = seed();
-    let granules = Root::unpack(root(REGIONS[0])).region_granules();
+    let granules = Root::unpack(root(REGION)).region_granules();
     [u64::from(kind::REGION) | granules << 32, low, high]
 }
 

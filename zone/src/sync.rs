@@ -40,8 +40,10 @@ pub(crate) const fn leaves_out(step: Step) -> bool {
     cfg!(nss_k8s_weaken = "epoch") && matches!(step, Step::EpochCheck)
 }
 
+#[cfg(all(loom, test))]
+pub(crate) use weak::leave_out;
 #[cfg(loom)]
-pub(crate) use weak::{leave_out, leaves_out};
+pub(crate) use weak::leaves_out;
 
 /// The choice of the running model; loom runs a model's threads on the thread of its test.
 #[cfg(loom)]
@@ -54,6 +56,7 @@ mod weak {
     }
 
     /// Leaves one step out from now on, or none.
+    #[cfg(test)]
     pub(crate) fn leave_out(step: Option<Step>) {
         LEFT_OUT.set(step);
     }

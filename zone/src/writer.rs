@@ -17,14 +17,14 @@ mod error;
 mod files;
 #[cfg(all(test, not(loom)))]
 mod format;
-mod heap;
+pub(crate) mod heap;
 mod index;
 mod libc_os;
-mod memory;
+pub(crate) mod memory;
 mod object;
 #[cfg(all(test, not(loom)))]
 mod overflow;
-mod space;
+pub(crate) mod space;
 mod zone;
 
 pub use config::{Config, MissPolicy, PodMode};
