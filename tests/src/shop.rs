@@ -60,8 +60,15 @@ pub fn cluster_ip(name: &str, address: &str) -> String {
 /// What a cluster DNS with these objects answers, and an outside world with one name in it.
 pub fn script() -> Script {
     let service = |name: &str| format!("{name}.svc.cluster.local");
-    Script::default()
-        .empty("pod.cluster.local")
+    // Pod names follow from the namespaces: one of each stands for all.
+    let mut pods = Script::default();
+    for namespace in ["shop", "db", "bare", "kube-system"] {
+        pods = pods.addresses(
+            &format!("10-1-2-3.{namespace}.pod.cluster.local"),
+            &["10.1.2.3"],
+        );
+    }
+    pods.empty("pod.cluster.local")
         // CoreDNS says NXDOMAIN to A here, though the names exist (RFC 8020); we do not.
         .empty("dns.cluster.local")
         .empty("dns-version.cluster.local")
@@ -69,6 +76,10 @@ pub fn script() -> Script {
         .addresses(&service("kube-dns.kube-system"), &["10.96.0.10"])
         .addresses(&service("api.shop"), &["10.96.1.10"])
         .addresses(&service("_http._tcp.api.shop"), &["10.96.1.10"])
+        .addresses(
+            &service("_http._tcp.web.shop"),
+            &["10.96.1.11", "fd00:96::11"],
+        )
         .addresses(&service("web.shop"), &["10.96.1.11", "fd00:96::11"])
         .addresses(&service("six.shop"), &["fd00:96::12"])
         .addresses(&service("shadowed.shop"), &["10.96.1.13"])
