@@ -1,6 +1,12 @@
 //! The fuzz targets under stable: on their seeds, and on some thousand random inputs. `make fuzz`
 //! goes further.
 
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "ordinary std tests; the ban is for the in-process code"
+)]
+
 #[path = "../fuzz/targets/stub.rs"]
 mod stub;
 #[path = "../fuzz/targets/zone.rs"]

@@ -90,6 +90,7 @@ fn no_name_is_missed_during_a_rehash() {
 fn a_rehash_goes_wrong_without_each_step() {
     for step in [
         Step::Commit,
+        Step::FirstFence,
         Step::RootFence,
         Step::ReuseDistance,
         Step::LastFence,

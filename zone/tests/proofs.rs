@@ -27,3 +27,7 @@ mod random;
 mod replay;
 #[path = "proofs/soak.rs"]
 mod soak;
+#[path = "proofs/soak_record.rs"]
+mod soak_record;
+#[path = "proofs/soak_writer.rs"]
+mod soak_writer;

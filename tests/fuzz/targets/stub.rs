@@ -21,7 +21,7 @@ use std::{ffi::CString, net::Ipv6Addr, sync::OnceLock};
 const LIBCS: [Libc; 2] = [Libc::Glibc, Libc::Musl];
 
 /// resolv.conf (with its environment), hosts and nsswitch.conf: the parts between bytes 0xff.
-pub fn resolver_files(bytes: &[u8]) {
+pub(crate) fn resolver_files(bytes: &[u8]) {
     let mut parts = bytes.split(|byte| *byte == 0xff);
     let text = parts.next().unwrap_or_default();
     let surroundings = Surroundings {
@@ -46,8 +46,13 @@ pub fn resolver_files(bytes: &[u8]) {
 fn hosts(libc: Libc, text: &[u8]) {
     let mut slots = vec![0; MAX_HOSTS_SLOTS];
     let Some(size) = Hosts::parse(libc, text, &mut slots) else {
-        let words = text.split(|byte| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0b)).count();
-        assert!(text.len() > MAX_HOSTS_TEXT || words > 1_000, "refused without a reason");
+        let words = text
+            .split(|byte| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0b))
+            .count();
+        assert!(
+            text.len() > MAX_HOSTS_TEXT || words > 1_000,
+            "refused without a reason"
+        );
         return;
     };
     assert!(size.is_power_of_two() && size <= MAX_HOSTS_SLOTS);
@@ -55,13 +60,17 @@ fn hosts(libc: Libc, text: &[u8]) {
     for line in text.split(|byte| *byte == b'\n') {
         let line = line.split(|byte| *byte == b'#').next().unwrap_or_default();
         for word in line.split(|byte| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0b)) {
-            assert!(word.is_empty() || hosts.contains_name(word), "{}", word.escape_ascii());
+            assert!(
+                word.is_empty() || hosts.contains_name(word),
+                "{}",
+                word.escape_ascii()
+            );
         }
     }
 }
 
 /// A name (up to a byte 0xff), looked up under a resolv.conf (the rest) in the sample zone.
-pub fn names(bytes: &[u8]) {
+pub(crate) fn names(bytes: &[u8]) {
     let (name, text) = match bytes.iter().position(|byte| *byte == 0xff) {
         Some(at) => (&bytes[..at], &bytes[at + 1..]),
         None => (bytes, KUBELET),
@@ -89,9 +98,20 @@ fn look_up(libc: Libc, door: Door, name: &[u8], text: &[u8]) {
     let mut room = [Address::UNSPECIFIED; 64];
     let mut canonical = Name::EMPTY;
     let mut candidates = 0;
-    let query = Query { name, families: Families::BOTH, door };
+    let query = Query {
+        name,
+        families: Families::BOTH,
+        door,
+    };
     let outcome = Reader::new().read(image(), c"/zone.v1", SAMPLE_NOW, |zone| {
-        walk::resolve(&settings, zone, &query, &mut room, &mut canonical, &mut |_| candidates += 1)
+        walk::resolve(
+            &settings,
+            zone,
+            &query,
+            &mut room,
+            &mut canonical,
+            &mut |_| candidates += 1,
+        )
     });
     assert!(candidates <= 34, "{candidates} candidates");
     match outcome.expect("the sample zone is fine") {
@@ -113,7 +133,9 @@ fn literals(name: &[u8]) {
     {
         assert!(literal::is_literal(name), "{text:?} is an address to libc");
     }
-    let theirs = std::str::from_utf8(name).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
+    let theirs = std::str::from_utf8(name)
+        .ok()
+        .and_then(|text| text.parse::<Ipv6Addr>().ok());
     if let Some(address) = theirs {
         assert_eq!(literal::parse_ipv6(name), Some(address.octets()));
     }

@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// Any bytes as the contents of a file that is otherwise as the writer leaves it. The first byte
 /// tells whether the words that are checked first are left alone, too.
-pub fn zone_bytes(bytes: &[u8]) {
+pub(crate) fn zone_bytes(bytes: &[u8]) {
     let Some((choice, rest)) = bytes.split_first() else {
         return question_all(&Image::of(&[]));
     };
@@ -52,13 +52,13 @@ pub fn zone_bytes(bytes: &[u8]) {
 }
 
 /// A valid file of which some words were changed: `bytes` is a list of changes.
-pub fn zone_changes(bytes: &[u8]) {
+pub(crate) fn zone_changes(bytes: &[u8]) {
     question_all(&Image::of(&changed(bytes)));
 }
 
 /// The same file found by a writer and by a dump: both come to an end, and a writer that went on
 /// serves what it says it holds.
-pub fn zone_adopted(bytes: &[u8]) {
+pub(crate) fn zone_adopted(bytes: &[u8]) {
     let directory = Scratch::new();
     let options = Options {
         initial_bytes: 64 << 10,
@@ -71,7 +71,11 @@ pub fn zone_adopted(bytes: &[u8]) {
     let _ = Dump::open(&path);
     let (mut writer, opened) = Writer::open(options).expect("a directory of our own");
     let held = writer.entries().len();
-    if let Opened::Adopted { namespaces, services } = opened {
+    if let Opened::Adopted {
+        namespaces,
+        services,
+    } = opened
+    {
         assert_eq!(held, namespaces + services);
     }
     writer.put_namespace("after").expect("there is room");
@@ -80,7 +84,9 @@ pub fn zone_adopted(bytes: &[u8]) {
         clock += Duration::from_millis(100);
         writer.advance(clock);
     }
-    writer.retain(|_| false).expect("nothing is as small as nothing");
+    writer
+        .retain(|_| false)
+        .expect("nothing is as small as nothing");
     assert!(writer.entries().is_empty());
     writer.enable();
     writer.beat(SAMPLE_NOW);
@@ -89,7 +95,12 @@ pub fn zone_adopted(bytes: &[u8]) {
     question_all(&image);
     let found = Reader::new().read(&image, c"/zone.v1", SAMPLE_NOW, |zone| {
         let (mut room, mut canonical) = ([Address::UNSPECIFIED; 4], Name::EMPTY);
-        zone.addresses(b"after.svc.cluster.local", Families::BOTH, &mut room, &mut canonical)
+        zone.addresses(
+            b"after.svc.cluster.local",
+            Families::BOTH,
+            &mut room,
+            &mut canonical,
+        )
     });
     assert_ne!(found, Ok(Found::NoData), "deleted, and still there");
 }
@@ -138,7 +149,9 @@ fn question_all(image: &Image) {
         for size in [0, 2, 64] {
             let mut room = vec![Srv::EMPTY; size];
             let found = timed(|| {
-                reader.read(image, c"/zone.v1", SAMPLE_NOW, |zone| zone.services(name, &mut room))
+                reader.read(image, c"/zone.v1", SAMPLE_NOW, |zone| {
+                    zone.services(name, &mut room)
+                })
             });
             check(found.ok(), size, usize::MAX);
         }
@@ -147,20 +160,31 @@ fn question_all(image: &Image) {
         for size in [0, 2, 64] {
             let mut room = vec![Name::EMPTY; size];
             let found = timed(|| {
-                reader.read(image, c"/zone.v1", SAMPLE_NOW, |zone| zone.names(address, &mut room))
+                reader.read(image, c"/zone.v1", SAMPLE_NOW, |zone| {
+                    zone.names(address, &mut room)
+                })
             });
             check(found.ok(), size, usize::MAX);
         }
         let _ = timed(|| {
             reader.read(image, c"/zone.v1", SAMPLE_NOW, |zone| {
-                (zone.trusts_nameserver(address), zone.refuses_build(7), zone.ttl())
+                (
+                    zone.trusts_nameserver(address),
+                    zone.refuses_build(7),
+                    zone.ttl(),
+                )
             })
         });
     }
     // Hours later nobody has been writing.
     let late = Now(SAMPLE_NOW.0 + 100_000);
     let found = reader.read(image, c"/zone.v1", late, |zone| {
-        zone.addresses(SAMPLE_NAMES[12], Families::BOTH, &mut room, &mut Name::EMPTY.clone())
+        zone.addresses(
+            SAMPLE_NAMES[12],
+            Families::BOTH,
+            &mut room,
+            &mut Name::EMPTY.clone(),
+        )
     });
     check(found.ok(), MAX_ADDRESSES, MAX_ADDRESSES);
 }
@@ -179,18 +203,28 @@ fn addresses(
         })
     });
     let count = check(found.ok(), room.len(), MAX_ADDRESSES);
-    (found.ok(), room[..count].to_vec(), canonical.as_bytes().to_vec())
+    (
+        found.ok(),
+        room[..count].to_vec(),
+        canonical.as_bytes().to_vec(),
+    )
 }
 
 /// What every finding must satisfy; returns how much of the room counts.
 fn check(found: Option<Found>, room: usize, most: usize) -> usize {
     match found {
         Some(Found::Answer { count }) => {
-            assert!(count > 0 && count <= room, "{count} entries in a room of {room}");
+            assert!(
+                count > 0 && count <= room,
+                "{count} entries in a room of {room}"
+            );
             count
         }
         Some(Found::Room(count)) => {
-            assert!(count > room && count <= most, "asks for {count}, given {room}");
+            assert!(
+                count > room && count <= most,
+                "asks for {count}, given {room}"
+            );
             0
         }
         _ => 0,
@@ -216,7 +250,10 @@ fn used_words() -> &'static [usize] {
     static USED: OnceLock<Vec<usize>> = OnceLock::new();
     USED.get_or_init(|| {
         let words = valid().chunks_exact(8).enumerate();
-        words.filter(|(_, word)| *word != [0; 8]).map(|(at, _)| at).collect()
+        words
+            .filter(|(_, word)| *word != [0; 8])
+            .map(|(at, _)| at)
+            .collect()
     })
 }
 

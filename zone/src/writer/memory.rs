@@ -56,7 +56,7 @@ impl Memory {
     }
 
     /// Over words that live as long as the process: the first `count` exist, the rest may.
-    #[cfg(any(test, loom))]
+    #[cfg(test)]
     pub(crate) fn over(words: &'static [AtomicU64], count: usize) -> Self {
         Self {
             start: NonNull::from(words).cast(),
