@@ -12,7 +12,6 @@ use super::{
 };
 use nss_k8s_zone::{Address, Families, Found, LibcOs, Name, Options, Reader, Unavailable};
 use std::{
-    env,
     ffi::CString,
     os::unix::ffi::OsStrExt as _,
     path::Path,
@@ -31,7 +30,8 @@ const CONTROL: bool = cfg!(nss_k8s_weaken = "epoch");
 #[cfg(not(nss_k8s_weaken = "epoch"))]
 #[test]
 fn answers_stay_whole_while_the_writer_is_killed() {
-    let seconds = env::var("SOAK_SECONDS").map_or(60, |text| text.parse().expect("SOAK_SECONDS"));
+    let seconds =
+        std::env::var("SOAK_SECONDS").map_or(60, |text| text.parse().expect("SOAK_SECONDS"));
     let (tally, failure) = soak(Duration::from_secs(seconds));
     eprintln!("soak: {seconds} s, {tally}");
     assert_eq!(failure, None);
