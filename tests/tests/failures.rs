@@ -119,6 +119,14 @@ fn a_corrupt_file() -> Result<()> {
     passes(REASONS, |path| rewrite(path, |bytes| bytes[40] ^= 1))
 }
 
+/// An intact file of a later format: its major version, and a feature that must be understood.
+#[test]
+fn a_file_of_a_later_version() -> Result<()> {
+    const REASON: &[&str] = &["pass(zone-version)"];
+    passes(REASON, |path| rewrite(path, |bytes| bytes[8] = 2))?;
+    passes(REASON, |path| rewrite(path, |bytes| bytes[12] = 1))
+}
+
 #[test]
 fn a_truncated_file() -> Result<()> {
     // A whole zone is longer than a page; nothing, half a line, a line, a page.
