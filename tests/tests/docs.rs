@@ -1,0 +1,35 @@
+//! The documents name tests; the tests must be there.
+
+use anyhow::{Context, Result, ensure};
+use nss_k8s_tests::artifacts::repository;
+use std::{fs, path::Path};
+
+/// Every `file::test` in docs/COMPATIBILITY.md is a function of that file (`file::*`: the file).
+#[test]
+fn every_row_of_the_compatibility_table_names_a_test() -> Result<()> {
+    let text = fs::read_to_string(repository().join("docs/COMPATIBILITY.md"))?;
+    let mut rows = 0;
+    for quoted in text.split('`').skip(1).step_by(2) {
+        let Some((file, test)) = quoted.split_once("::") else {
+            continue;
+        };
+        let source = source_of(file).with_context(|| format!("no tests in a file {file}.rs"))?;
+        let function = format!("fn {test}(");
+        ensure!(
+            test == "*" || source.contains(&function),
+            "{quoted}: no such test"
+        );
+        rows += 1;
+    }
+    ensure!(rows >= 30, "only {rows} rows name a test");
+    Ok(())
+}
+
+/// The text of `tests/tests/FILE.rs`, or of `tests/tests/cluster/FILE.rs`.
+fn source_of(file: &str) -> Result<String> {
+    let folder: &Path = &repository().join("tests/tests");
+    let name = format!("{file}.rs");
+    fs::read_to_string(folder.join(&name))
+        .or_else(|_| fs::read_to_string(folder.join("cluster").join(&name)))
+        .context(name)
+}
