@@ -120,12 +120,12 @@ if command -v valgrind >/dev/null; then
             sed -n 's/.*Collected : \([0-9]*\).*/\1/p'
     }
     echo
-    echo "instructions per call in user space (callgrind, 1,100 calls less 100; a repeated string instruction counts once per byte or word):"
+    echo "instructions per call in user space (callgrind, 2,200 calls less 200; a repeated string instruction counts once per byte or word):"
     for variant in "glibc shim" "glibc nss" "glibc hosts"; do
         for case in "api unspec" "db unspec"; do
             # shellcheck disable=SC2086
             few=$(instructions $variant $case 100) many=$(instructions $variant $case 1100)
-            echo "- ${case/ /, }: ${variant}: $(((many - few) / 1000))"
+            echo "- ${case/ /, }: ${variant}: $(((many - few) / 2000))"
         done
     done
 fi
