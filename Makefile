@@ -56,7 +56,7 @@ TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nss-k8s/tools
 .PHONY: deny
 deny: ## one version of each dependency, known licenses, one registry (installs cargo-deny)
 	@test -x $(TOOLS)/bin/cargo-deny || env -u CARGO_TARGET_DIR cargo install --quiet --locked --root $(TOOLS) cargo-deny
-	$(TOOLS)/bin/cargo-deny --offline --locked check bans licenses sources
+	$(TOOLS)/bin/cargo-deny --locked check bans licenses sources
 
 .PHONY: fuzz
 fuzz: ## fuzz every parser of bytes for FUZZ_SECONDS each (default 60; needs a nightly toolchain)
