@@ -8,7 +8,7 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use nss_k8s_zone::{
-    Config, Entry, Now, Opened, Options, ServiceBody, ServiceKey, Slice, SliceId, State,
+    Config, Dump, Entry, Now, Opened, Options, ServiceBody, ServiceKey, Slice, SliceId, State,
     WriteError, Writer,
 };
 use std::{
@@ -53,6 +53,8 @@ pub struct Publisher {
     telemetry: Arc<Telemetry>,
     broken: BTreeSet<Source>,
     synced: Now,
+    /// The adopted zone was old: it is not marked alive before everything is listed.
+    asleep: bool,
 }
 
 impl Publisher {
@@ -64,6 +66,7 @@ impl Publisher {
         telemetry: Arc<Telemetry>,
     ) -> Result<Self> {
         let switch = Switch::new(&options.directory);
+        let alive = Dump::open(&options.zone_path()).map_or(Now(0), |zone| zone.alive());
         let (mut writer, opened) = Writer::open(options)?;
         let path = writer.path().display().to_string();
         match &opened {
@@ -85,7 +88,14 @@ impl Publisher {
         } else if writer.state() == State::Disabled {
             writer.enable();
         }
-        writer.beat(now);
+        // A zone that nobody kept for so long is no better for an agent that has listed nothing yet.
+        let outdated = now.0.saturating_sub(alive.0) > u64::from(config.stale_after);
+        let asleep = outdated && matches!(opened, Opened::Adopted { .. });
+        if asleep {
+            tracing::warn!("the adopted zone is old: it counts again once everything is listed");
+        } else {
+            writer.beat(now);
+        }
         let model = Model::new(settings, held);
         let (broken, synced) = (BTreeSet::new(), Now(0));
         Ok(Self {
@@ -97,6 +107,7 @@ impl Publisher {
             telemetry,
             broken,
             synced,
+            asleep,
         })
     }
 
@@ -175,6 +186,9 @@ impl Publisher {
         if !self.telemetry.is_ready() && self.model.is_complete() {
             self.synced = unix_now();
             self.writer.set_synced(self.synced);
+            if core::mem::take(&mut self.asleep) {
+                self.writer.beat(self.synced);
+            }
             self.telemetry.set_ready();
             let figures = self.writer.statistics();
             tracing::info!(
@@ -224,7 +238,9 @@ impl Publisher {
     /// Marks the zone alive, and synced while every source can be followed.
     fn beat(&mut self) {
         let now = unix_now();
-        self.writer.beat(now);
+        if !self.asleep {
+            self.writer.beat(now);
+        }
         if self.broken.is_empty() && self.telemetry.is_ready() {
             self.writer.mark_synced(now);
             self.synced = now;
@@ -245,7 +261,11 @@ impl Publisher {
             (false, true) => {
                 self.writer.enable();
                 if self.telemetry.is_ready() {
-                    self.writer.set_synced(unix_now());
+                    // Lifting the switch proves nothing about the watches.
+                    if self.broken.is_empty() {
+                        self.synced = unix_now();
+                    }
+                    self.writer.set_synced(self.synced);
                 }
                 tracing::warn!("the kill switch was lifted");
             }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use nss_k8s_zone::{Dump, OpenError, Options, State, Writer};
 use std::{
     fs, io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -35,6 +36,10 @@ impl Switch {
 
     fn set(&self, off: bool) -> io::Result<()> {
         if off {
+            if let Some(private) = self.path.parent() {
+                let mut builder = fs::DirBuilder::new();
+                builder.recursive(true).mode(0o700).create(private)?;
+            }
             return fs::write(&self.path, "nss-k8s disable\n");
         }
         match fs::remove_file(&self.path) {
@@ -45,13 +50,23 @@ impl Switch {
 }
 
 /// Turns every process of the node off (`off`) or on again, and waits until the zone says so.
+///
+/// The file comes first: it must be possible to set the switch when the zone is what is broken.
+/// Without a zone that can be read there is nothing to wait for.
 pub fn turn(base: &Path, off: bool) -> Result<()> {
     let path = zone_path(base);
-    let apex = Dump::open(&path)?.apex().to_owned();
     let switch = Switch::new(base);
     switch
         .set(off)
         .with_context(|| format!("cannot write {}", switch.path.display()))?;
+    let apex = match Dump::open(&path) {
+        Ok(zone) => zone.apex().to_owned(),
+        Err(error) => {
+            let word = if off { "set" } else { "lifted" };
+            println!("the switch is {word} ({error}); an agent follows it when it runs");
+            return Ok(());
+        }
+    };
     let deadline = Instant::now() + PATIENCE;
     loop {
         if (Dump::open(&path)?.state() == State::Disabled) == off {

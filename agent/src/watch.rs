@@ -51,10 +51,13 @@ const STREAMED_LIST_SILENCE: Duration = Duration::from_secs(30);
 /// cluster has nothing to say: longer than the longest pause and connection attempt together.
 const QUIET_IS_HEALTHY: Duration = Duration::from_secs(75);
 
+/// A connection on which nothing came for so long is given up. Watches end after 290 s.
+const NO_ANSWER: Duration = Duration::from_secs(330);
+
 /// Connects by `kubeconfig`, else as a pod, else by the user's own kubeconfig. Only reads files;
 /// a server that cannot be reached is a matter of the watches.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client> {
-    let config = match kubeconfig {
+    let mut config = match kubeconfig {
         Some(path) => {
             let context = || format!("cannot use the kubeconfig {}", path.display());
             let read = Kubeconfig::read_from(path).with_context(context)?;
@@ -70,6 +73,9 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client> {
             .await
             .context("not in a pod, and no kubeconfig found: use --kubeconfig or --manifests")?,
     };
+    // Above the time after which a server ends a watch by itself: a request that is accepted and
+    // never answered must not freeze the zone.
+    config.read_timeout = Some(NO_ANSWER);
     let server = config.cluster_url.to_string();
     let client = Client::try_from(config).context("cannot set up the connection to the API")?;
     tracing::info!(server, "watching the Kubernetes API");

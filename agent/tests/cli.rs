@@ -13,7 +13,7 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use support::{Place, wait};
 
@@ -241,6 +241,49 @@ fn the_kill_switch_works_with_and_without_an_agent() {
     assert_eq!(place.query("a"), "pass(zone-disabled)", "without an agent");
     assert!(place.call(&["enable"]).status.success());
     assert_eq!(place.query("a"), "10.0.0.1");
+}
+
+#[test]
+fn the_kill_switch_needs_no_zone() {
+    let place = Place::new();
+    assert!(place.call(&["disable"]).status.success());
+    place.write("a.yaml", &service("a", "10.0.0.1"));
+    let agent = place.agent(&["--accept-any-nameserver"]);
+    agent.wait_until_published();
+    assert_eq!(place.query("a"), "pass(zone-disabled)");
+    assert!(place.call(&["enable"]).status.success());
+    assert_eq!(place.query("a"), "10.0.0.1");
+}
+
+#[test]
+fn a_dead_zone_is_not_revived_by_an_agent_that_has_listed_nothing() {
+    let place = Place::new();
+    place.write("a.yaml", &service("a", "10.0.0.1"));
+    let short = [
+        "--accept-any-nameserver",
+        "--stale-after=1",
+        "--dead-after=2",
+    ];
+    let agent = place.agent(&short);
+    agent.wait_until_published();
+    agent.end(libc::SIGTERM);
+    wait("the zone to be dead", || {
+        place.query("a") == "pass(zone-dead)"
+    });
+    fs::remove_file(place.path("log")).unwrap();
+    let waiting = place.agent(&[&short[..], &["--start-jitter=3600"]].concat());
+    waiting.wait_for(&["adopted the zone"]);
+    let adopted = Instant::now();
+    // Processes spread the dead age over as much again: by then it has passed for all of them.
+    wait("time for some beats", || {
+        adopted.elapsed() > Duration::from_secs(3)
+    });
+    assert_eq!(place.query("a"), "pass(zone-dead)");
+    waiting.end(libc::SIGTERM);
+    fs::remove_file(place.path("log")).unwrap();
+    let next = place.agent(&short);
+    next.wait_until_published();
+    wait("it to count again", || place.query("a") == "10.0.0.1");
 }
 
 #[test]

@@ -175,7 +175,8 @@ impl Entry {
             return;
         }
         let mut addresses: HashSet<Address> = HashSet::new();
-        let mut hostnames: HashSet<String> = HashSet::new();
+        // By family: an IPv6 endpoint of that hostname does not stand in for the IPv4 one.
+        let mut hostnames: HashSet<(Family, String)> = HashSet::new();
         for endpoint in self
             .parts
             .values()
@@ -186,16 +187,15 @@ impl Entry {
             if endpoint.ready
                 && let Some(hostname) = &endpoint.hostname
             {
-                hostnames.insert(hostname.clone());
+                hostnames.insert((endpoint.address.family, hostname.clone()));
             }
         }
         for part in self.parts.values_mut() {
             part.leaving.retain(|leaving| {
-                let replaced = leaving
-                    .endpoint
-                    .hostname
-                    .as_ref()
-                    .is_some_and(|name| hostnames.contains(name));
+                let endpoint = &leaving.endpoint;
+                let replaced = endpoint.hostname.as_ref().is_some_and(|name| {
+                    hostnames.contains(&(endpoint.address.family, name.clone()))
+                });
                 leaving.until > now && !addresses.contains(&leaving.endpoint.address) && !replaced
             });
         }

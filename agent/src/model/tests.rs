@@ -353,6 +353,20 @@ fn a_hostname_that_moves_to_another_address_takes_its_old_one_away() {
 }
 
 #[test]
+fn a_hostname_of_the_other_family_takes_nothing_away() {
+    let named = |address| Endpoint {
+        hostname: Some("db-0".to_owned()),
+        ..Endpoint::ready(address)
+    };
+    let six = Address::v6([0xfd; 16]);
+    let mut rig = Rig::live();
+    rig.apply(slice_of("db-4", "db", vec![named(ip(1))]));
+    rig.apply(slice_of("db-6", "db", vec![named(six)]));
+    rig.say(Source::Slices, Event::Delete(slice_key("db-4")));
+    assert_eq!(rig.db(), [ip(1), six]);
+}
+
+#[test]
 fn the_same_address_in_two_slices_counts_once() {
     let mut rig = Rig::live();
     rig.apply(slice_of("db-1", "db", vec![endpoint(1, true)]));
