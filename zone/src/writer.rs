@@ -18,6 +18,8 @@ mod files;
 #[cfg(all(test, not(loom)))]
 mod format;
 pub(crate) mod heap;
+#[cfg(all(test, not(loom)))]
+mod identity;
 mod index;
 mod libc_os;
 pub(crate) mod memory;

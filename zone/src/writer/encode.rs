@@ -39,7 +39,7 @@ pub(crate) fn service(
             (kind::EXTERNAL, &[], &[])
         }
     };
-    let addresses: BTreeSet<Address> = addresses.iter().copied().collect();
+    let addresses: BTreeSet<Address> = addresses.iter().map(stored).collect();
     let of = |family| {
         addresses
             .iter()
@@ -100,13 +100,6 @@ pub(crate) fn chunk(id: SliceId, slice: &Slice) -> Result<Vec<u64>, WriteError> 
         .iter()
         .map(Sorted::new)
         .collect::<Result<Vec<_>, _>>()?;
-    endpoints.sort_unstable();
-    endpoints.dedup();
-    let all = count("endpoints", endpoints.len(), 65_535)?;
-    let served = endpoints
-        .iter()
-        .filter(|endpoint| !endpoint.withheld)
-        .count() as u64;
     let mut zones: BTreeSet<&str> = endpoints
         .iter()
         .filter_map(|endpoint| endpoint.zone)
@@ -114,6 +107,17 @@ pub(crate) fn chunk(id: SliceId, slice: &Slice) -> Result<Vec<u64>, WriteError> 
     while zones.len() > 255 {
         zones.pop_last();
     }
+    // Before sorting: the order and the repetitions are those of what is stored.
+    for endpoint in &mut endpoints {
+        endpoint.zone = endpoint.zone.filter(|zone| zones.contains(zone));
+    }
+    endpoints.sort_unstable();
+    endpoints.dedup();
+    let all = count("endpoints", endpoints.len(), 65_535)?;
+    let served = endpoints
+        .iter()
+        .filter(|endpoint| !endpoint.withheld)
+        .count() as u64;
     let ports = count("ports", slice.ports.len(), 65_535)?;
     let family = slice.family as u64;
     let counts = family | (zones.len() as u64) << 8 | ports << 16 | all << 32 | served << 48;
@@ -152,7 +156,7 @@ pub(crate) fn config(config: &Config) -> Result<Vec<u64>, WriteError> {
     let flags = flag(config.accept_any_nameserver, config::ANY_NAMESERVER)
         | flag(config.ptr_authoritative, config::PTR_AUTHORITATIVE)
         | flag(config.endpoints_held, config::ENDPOINTS_HELD);
-    let servers: BTreeSet<Address> = config.cluster_dns.iter().copied().collect();
+    let servers: BTreeSet<Address> = config.cluster_dns.iter().map(stored).collect();
     let of = |family| {
         servers
             .iter()
@@ -209,7 +213,7 @@ impl<'a> Sorted<'a> {
         let flag = |set: bool, flag: u32| if set { flag } else { 0 };
         Ok(Self {
             withheld: !ready || *shadowed,
-            address: *address,
+            address: stored(address),
             hostname: hostname.as_deref().map(label).transpose()?,
             // The longest value of a Kubernetes label is 63 bytes; nothing answers from it yet.
             zone: topology_zone
@@ -232,6 +236,17 @@ fn push_attributes(words: &mut Vec<u64>, endpoints: &[Sorted<'_>], zones: &BTree
         })
         .collect();
     push_pairs(words, &attributes);
+}
+
+/// The address that decoding gives: octets that do not count are zero.
+fn stored(address: &Address) -> Address {
+    let mut octets = [0; 16];
+    let counted = address.as_octets();
+    octets[..counted.len()].copy_from_slice(counted);
+    Address {
+        family: address.family,
+        octets,
+    }
 }
 
 /// Packed addresses of one family.
