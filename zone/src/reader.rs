@@ -60,7 +60,7 @@ pub enum Ask {
     NotHeld,
     /// The agent has not been alive lately: a miss proves nothing.
     Stale,
-    /// The index could not take every name.
+    /// The index could not take every name, or the file had no space for it: a miss proves nothing.
     Incomplete,
     /// A record kind or flag of a later minor version.
     Unknown,

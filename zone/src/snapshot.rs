@@ -33,7 +33,7 @@ pub struct Snapshot<'z> {
     root: Root,
     seed: Seed,
     settings: Settings,
-    /// The index could not take every name.
+    /// The index does not lead to every name.
     incomplete: bool,
     /// The writer has not been alive lately.
     stale: bool,
@@ -54,6 +54,8 @@ impl<'z> Snapshot<'z> {
             return None;
         };
         let first = first.load(Ordering::Relaxed);
+        // A region's word that says again that it is complete comes after what completes it.
+        fence(Ordering::Acquire);
         let seed = Seed(low.load(Ordering::Relaxed), high.load(Ordering::Relaxed));
         // A root that leads anywhere but to a region of its size would deny every name.
         if root.main_lines == 0
@@ -172,6 +174,8 @@ impl<'z> Snapshot<'z> {
     fn negative(&self) -> Found {
         if self.stale {
             Found::Ask(Ask::Stale)
+        } else if self.incomplete {
+            Found::Ask(Ask::Incomplete)
         } else {
             Found::NxDomain
         }
@@ -246,6 +250,7 @@ impl<'z> Snapshot<'z> {
         Some(match self.namespace(namespace)? {
             Err(found) => found,
             Ok(()) if self.stale => Found::Ask(Ask::Stale),
+            Ok(()) if self.incomplete => Found::Ask(Ask::Incomplete),
             Ok(()) if self.settings.miss_policy() == config::MISS_NXDOMAIN => Found::NxDomain,
             Ok(()) => Found::Ask(Ask::Miss),
         })

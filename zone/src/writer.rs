@@ -150,7 +150,8 @@ pub struct Statistics {
     pub serial: u64,
     /// Reclaim epoch.
     pub epoch: u64,
-    /// The index could not take every name.
+    /// Misses prove nothing: the index could not take every name, or
+    /// [`Writer::set_incomplete`] says so.
     pub incomplete: bool,
     /// Lines of the index for names.
     pub main_lines: u64,
@@ -277,6 +278,14 @@ impl Writer {
     /// The state word.
     pub fn state(&self) -> State {
         self.zone.state()
+    }
+
+    /// Says that there is more than what was put, as after [`WriteError::NoSpace`]: what is not found
+    /// asks DNS until this is taken back. Needs no space. An adopted file that says so goes on saying
+    /// it: take it back once everything has been put. Names that the index cannot take make
+    /// misses ask all the same.
+    pub fn set_incomplete(&mut self, incomplete: bool) {
+        self.zone.set_incomplete(incomplete);
     }
 
     /// Everything has been listed once: `Syncing` becomes `Live`; also stores the time as

@@ -30,8 +30,6 @@ impl Snapshot<'_> {
             Found::Answer { count: names.count }
         } else if self.settings.flags() & config::PTR_AUTHORITATIVE == 0 {
             Found::Ask(Ask::NotHeld)
-        } else if self.incomplete {
-            Found::Ask(Ask::Incomplete)
         } else {
             self.negative()
         })

@@ -200,6 +200,8 @@ impl Scan {
             root,
             seed,
             incomplete,
+            // What the earlier writer had no slot or no space for is not in the file.
+            lacking: incomplete,
             ..Index::unbuilt(random)
         };
         let used = |at: usize, lines: u32| {

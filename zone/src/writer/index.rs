@@ -30,7 +30,10 @@ const MOST_PTR_LINES: u32 = 0x1_FFFF << 4;
 pub(crate) struct Index {
     pub(crate) root: Root,
     pub(crate) seed: Seed,
+    /// The region says that a miss proves nothing.
     pub(crate) incomplete: bool,
+    /// So it does whatever has a slot: there is more than what was put.
+    pub(crate) lacking: bool,
     /// Slots of the names' table that are not empty.
     pub(crate) used: u32,
     /// Slots of the addresses' table that are not empty.
@@ -48,6 +51,7 @@ impl Index {
             root: Root::unpack(0),
             seed: Seed(0, 0),
             incomplete: false,
+            lacking: false,
             used: 0,
             hints: 0,
             unindexed: HashMap::new(),
@@ -129,6 +133,24 @@ impl Index {
         }
     }
 
+    /// Whether there is more than what was put; kept in the regions to come. One store in place, as
+    /// there may be no space for anything else.
+    pub(crate) fn set_lacking(&mut self, memory: &Memory, lacking: bool) {
+        self.lacking = lacking;
+        self.incomplete = lacking || !self.unindexed.is_empty();
+        let at = self.root.word();
+        let first = memory.load(at);
+        let changed = if self.incomplete {
+            first | REGION_INCOMPLETE
+        } else {
+            first & !REGION_INCOMPLETE
+        };
+        if changed != first {
+            // Readers that see it cleared also see everything that was put before.
+            memory.store(at, changed, Ordering::Release);
+        }
+    }
+
     /// Makes room for so many more keys and hints.
     pub(crate) fn reserve(
         &mut self,
@@ -192,7 +214,8 @@ impl Index {
             // One more seed: two tables of this load in a row overflow only by somebody's design.
             draft = build();
         }
-        let region = draft.region();
+        let incomplete = self.lacking || !draft.dropped.is_empty();
+        let region = draft.region(incomplete);
         let granule = heap.put_aligned(&region, LINE_GRANULES)?;
         let root = Root {
             line: granule / LINE_GRANULES,
@@ -211,7 +234,7 @@ impl Index {
                 Some((decode::key(words, &Head::load(words, *granule)?)?, *granule))
             })
             .collect();
-        self.incomplete = !draft.dropped.is_empty();
+        self.incomplete = incomplete;
         (self.root, self.seed) = (root, draft.seed);
         (self.used, self.hints) = (draft.used, draft.hints);
         Ok(())
@@ -346,12 +369,8 @@ impl Draft {
     }
 
     /// The words of the region.
-    fn region(&self) -> Vec<u64> {
-        let incomplete = if self.dropped.is_empty() {
-            0
-        } else {
-            REGION_INCOMPLETE
-        };
+    fn region(&self, incomplete: bool) -> Vec<u64> {
+        let incomplete = if incomplete { REGION_INCOMPLETE } else { 0 };
         let size = LINE_WORDS + self.main.len() + self.ptr.len();
         let mut region = Vec::with_capacity(size);
         let granules = (size / GRANULE_WORDS) as u64;

@@ -88,6 +88,11 @@ fn names_that_no_chain_has_room_for_ask_dns() {
         ask(&zone, "x.absent.svc.cluster.local"),
         Found::Ask(Ask::Incomplete)
     );
+    // Nor does it become certain because nothing else is missing.
+    zone.set_incomplete(true);
+    zone.set_incomplete(false);
+    assert_eq!(answered(&zone), CHAIN);
+    assert!(zone.index.incomplete);
     // What was not indexed can be changed and deleted, and is indexed once there is room.
     let outside: Vec<String> = zone.index.unindexed.keys().cloned().collect();
     let outside: Vec<&ServiceKey> = keys

@@ -218,6 +218,7 @@ impl Zone {
                 .memory
                 .store(at, other.heap.memory.load(at), Ordering::Release);
         }
+        self.set_incomplete(other.index.lacking);
         self.set_state(other.state());
         Ok(())
     }
@@ -235,6 +236,11 @@ impl Zone {
         self.heap
             .memory
             .store(AT_STATE, state as u64, Ordering::Release);
+    }
+
+    /// See [`super::Writer::set_incomplete`].
+    pub(crate) fn set_incomplete(&mut self, incomplete: bool) {
+        self.index.set_lacking(&self.heap.memory, incomplete);
     }
 
     /// See [`super::Writer::set_synced`].
