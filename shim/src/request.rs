@@ -89,6 +89,10 @@ impl Request {
         } else {
             network::narrow(libc, families).ok_or("address-configuration")?
         };
+        // Both libcs narrow AF_UNSPEC to AF_INET6 first and then map as if that had been asked for.
+        if family == libc::AF_UNSPEC && families == Families::V6 && flags & AI_V4MAPPED != 0 {
+            return Err("v4-mapped");
+        }
         let (echoed_flags, wants_canonical) = match libc {
             Libc::Glibc => (flags, flags & AI_CANONNAME != 0),
             Libc::Musl => (0, true),

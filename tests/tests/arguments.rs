@@ -2,11 +2,11 @@
 //! services, flags, buffer sizes, and the families that the pod has.
 #![allow(clippy::std_instead_of_core, reason = "an ordinary std program")]
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use nss_k8s_tests::{
     differential::{NAMES, agree},
-    pod::Recipe,
-    session::Door,
+    pod::{Pod, Recipe},
+    session::{Door, Session},
     shop,
 };
 
@@ -116,7 +116,7 @@ fn one_family_alone_narrows_as_libc_narrows() -> Result<()> {
     let mut calls = Vec::new();
     for name in ["api", "web", "six", "postgres.db", "localhost"] {
         for family in ["UNSPEC", "INET", "INET6"] {
-            for flags in ["0x20", "0x28", "0x22"] {
+            for flags in ["0x20", "0x28", "0x38", "0x22"] {
                 calls.push(format!("gai {name} 80 {family} 1 0 {flags}"));
             }
         }
@@ -129,6 +129,37 @@ fn one_family_alone_narrows_as_libc_narrows() -> Result<()> {
         };
         agree(&zone, recipe, &[], &Door::OURS, &calls, 5)
             .map_err(|error| error.context(format!("with families {families:?}")))?;
+    }
+    Ok(())
+}
+
+/// Narrowed to IPv6, AF_UNSPEC is mapped as AF_INET6 is: what has only IPv4 is libc's to answer.
+/// (The loopback has both families, which is what musl looks at: nothing narrows there.)
+#[test]
+fn an_ipv6_only_pod_maps_as_libc_maps() -> Result<()> {
+    let zone = shop::publish()?;
+    let pod = Pod::start(Recipe {
+        hosts: shop::HOSTS.into(),
+        zone: Some(zone.view()),
+        families: "6",
+        ..Recipe::default()
+    })?;
+    let mut session = Session::start(&pod, Door::ShimGlibc)?;
+    for (call, expected) in [
+        (
+            "gai api.shop.svc.cluster.local. 80 UNSPEC 1 0 0x20",
+            "nodata",
+        ),
+        ("gai web 80 UNSPEC 1 0 0x20", "zone"),
+        ("gai web 80 UNSPEC 1 0 0x38", "pass(v4-mapped)"),
+        (
+            "gai api.shop.svc.cluster.local. 80 UNSPEC 1 0 0x28",
+            "pass(v4-mapped)",
+        ),
+        ("gai api.shop.svc.cluster.local. 80 null", "pass(v4-mapped)"),
+    ] {
+        let who = session.ask(call)?.who();
+        ensure!(who == expected, "{call}: {who}");
     }
     Ok(())
 }
