@@ -77,17 +77,34 @@ fn tables_are_defaults() -> bool {
     static KNOWN: AtomicU8 = AtomicU8::new(0);
     match KNOWN.load(Ordering::Relaxed) {
         0 => {
-            let mut room = [0_u8; 8192];
-            let silent = match sys::read_file(c"/etc/gai.conf", &mut room) {
-                Ok((_, length)) => room.get(..length).is_some_and(says_nothing),
-                Err(libc::ENOENT | libc::ENOTDIR) => true,
-                Err(_) => false,
+            let Some(silent) = is_file_silent() else {
+                return false;
             };
             KNOWN.store(if silent { 2 } else { 1 }, Ordering::Relaxed);
             silent
         }
         known => known == 2,
     }
+}
+
+/// Reads gai.conf; `None` when there is no memory for it. On its own, and not on the stack: every
+/// call of the program would pay for a frame that one call needs.
+#[cold]
+#[inline(never)]
+fn is_file_silent() -> Option<bool> {
+    /// Octets; a longer file counts as one that says something.
+    const ROOM: usize = 8192;
+    let memory = sys::map_anonymous(ROOM)?;
+    // SAFETY: fresh zeroed memory of that length that nobody else has.
+    let room = unsafe { core::slice::from_raw_parts_mut(memory.as_ptr(), ROOM) };
+    let silent = match sys::read_file(c"/etc/gai.conf", room) {
+        Ok((_, length)) => room.get(..length).is_some_and(says_nothing),
+        Err(libc::ENOENT | libc::ENOTDIR) => true,
+        Err(_) => false,
+    };
+    // SAFETY: mapped above with this length; the slice is not used any more.
+    unsafe { sys::unmap_anonymous(memory, ROOM) }
+    Some(silent)
 }
 
 /// Only comments and blank lines.

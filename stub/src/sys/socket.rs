@@ -1,6 +1,7 @@
 //! What the kernel says of this process's network, asked as libc asks it. No packet leaves.
 
 use super::call::{self, Descriptor};
+use super::memory::{map_anonymous, unmap_anonymous};
 use nss_k8s_zone::{Address, Families, Family};
 
 /// How a destination would be reached.
@@ -15,8 +16,16 @@ pub enum Route {
 }
 
 /// Which families have an address other than 127.0.0.1 and ::1 on some interface: what glibc's
-/// AI_ADDRCONFIG counts (sysdeps/unix/sysv/linux/check_pf.c). `None` when the kernel does not say.
+/// AI_ADDRCONFIG counts (sysdeps/unix/sysv/linux/check_pf.c). `None` when the kernel does not say,
+/// or no memory is left.
+///
+/// On its own, and its buffer not on the stack: every call of the program would pay for a frame
+/// that one call in a second needs.
+#[cold]
+#[inline(never)]
 pub fn configured_families() -> Option<Families> {
+    /// Octets: the kernel's messages of a dump are at most 8 KiB (NLMSG_GOODSIZE).
+    const ROOM: usize = 8192;
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     let netlink = call::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE).ok()?;
     let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_DUMP).ok()?;
@@ -27,15 +36,24 @@ pub fn configured_families() -> Option<Families> {
         l0, l1, l2, l3, k0, k1, f0, f1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     ];
     call::send(&netlink, &request).ok()?;
+    let memory = map_anonymous(ROOM)?;
+    // SAFETY: fresh zeroed memory of that length that nobody else has.
+    let room = unsafe { core::slice::from_raw_parts_mut(memory.as_ptr(), ROOM) };
+    let seen = gather(&netlink, room);
+    // SAFETY: mapped above with this length; the slice is not used any more.
+    unsafe { unmap_anonymous(memory, ROOM) }
+    seen
+}
+
+/// Receives a dump of addresses to its end; `None` when it is no such dump.
+fn gather(netlink: &Descriptor, room: &mut [u8]) -> Option<Families> {
     let mut seen = Families {
         v4: false,
         v6: false,
     };
-    // The kernel's messages of a dump are at most 8 KiB (NLMSG_GOODSIZE); a thousand of them are
-    // more addresses than a host can have.
-    let mut room = [0_u8; 8192];
+    // A thousand messages are more addresses than a host can have.
     for _ in 0..1000 {
-        let length = call::receive(&netlink, &mut room).ok()?;
+        let length = call::receive(netlink, room).ok()?;
         match collect(room.get(..length)?, &mut seen)? {
             Dump::Goes => {}
             Dump::Done => return Some(seen),
