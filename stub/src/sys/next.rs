@@ -69,14 +69,15 @@ impl NextFunction {
 
     /// The function's address; `None` when no object after ours has it.
     ///
-    /// `dlsym(RTLD_NEXT)` where the process has it. It is absent before glibc 2.34 unless the
-    /// program links libdl: then the loaded objects are searched here.
+    /// The loaded objects are searched here first: `dlsym` takes the loader's lock, replaces the
+    /// message that the program's next `dlerror` would return, and is absent before glibc 2.34
+    /// unless the program links libdl. `dlsym(RTLD_NEXT)` is asked where the search finds nothing.
     pub fn address(&self) -> Option<NonNull<c_void>> {
         let known = NonNull::new(self.found.load(Ordering::Relaxed));
         if known.is_some() {
             return known;
         }
-        let found = by_dlsym(self.name).or_else(|| object::find_after_ours(self.name))?;
+        let found = object::find_after_ours(self.name).or_else(|| by_dlsym(self.name))?;
         // Every thread finds the same address: the store publishes a word, nothing behind it.
         self.found.store(found.as_ptr(), Ordering::Relaxed);
         Some(found)
