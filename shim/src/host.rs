@@ -59,43 +59,67 @@ pub(crate) unsafe fn answer(
     }
 }
 
+/// Octets of one function's static memory. Larger answers are libc's, which grows its buffer.
+const ROOM: usize = 8192;
+
+/// What a C function that returns static memory keeps there. One for each such function: programs
+/// ask one for IPv4, the other for IPv6, and then read both.
+pub(crate) struct Static {
+    entry: UnsafeCell<hostent>,
+    room: UnsafeCell<[u64; ROOM / 8]>,
+}
+
+// SAFETY: the functions that use it are documented as not thread-safe; the program sees to it.
+unsafe impl Sync for Static {}
+
+impl Static {
+    /// No answer yet.
+    pub(crate) const fn new() -> Self {
+        Self {
+            entry: UnsafeCell::new(hostent {
+                h_name: null_mut(),
+                h_aliases: null_mut(),
+                h_addrtype: 0,
+                h_length: 0,
+                h_addr_list: null_mut(),
+            }),
+            room: UnsafeCell::new([0; ROOM / 8]),
+        }
+    }
+
+    /// Whether `name` is a part of the last answer.
+    fn holds(&self, name: &[u8]) -> bool {
+        let start = self.room.get().addr();
+        name.as_ptr()
+            .addr()
+            .checked_sub(start)
+            .is_some_and(|offset| offset < ROOM)
+    }
+}
+
 /// Answers a function that returns static memory; `None` when the real function must.
 ///
 /// # Safety
-/// No other thread is in such a function: as POSIX says of them.
+/// No other thread is in the function that `place` belongs to: as POSIX says of them.
 pub(crate) unsafe fn answer_static(
     call: &str,
     name: Option<&[u8]>,
     family: c_int,
+    place: &Static,
 ) -> Option<*mut hostent> {
-    /// Larger answers are libc's, which grows its buffer.
-    const ROOM: usize = 8192;
-
-    /// What the C functions have in static memory, too.
-    struct Static {
-        entry: UnsafeCell<hostent>,
-        room: UnsafeCell<[u64; ROOM / 8]>,
+    let name = name?;
+    if place.holds(name) {
+        // As in `gethostbyname(host->h_name)`: the answer would overwrite the question.
+        sys::debug_pass(call, name, "overlap");
+        return None;
     }
-    // SAFETY: the functions that use it are documented as not thread-safe; the program sees to it.
-    unsafe impl Sync for Static {}
-    static STATIC: Static = Static {
-        entry: UnsafeCell::new(hostent {
-            h_name: null_mut(),
-            h_aliases: null_mut(),
-            h_addrtype: 0,
-            h_length: 0,
-            h_addr_list: null_mut(),
-        }),
-        room: UnsafeCell::new([0; ROOM / 8]),
-    };
-
-    // SAFETY: as above.
-    let buffer = unsafe { Buffer::new(STATIC.room.get().cast(), ROOM) };
-    match look_up(call, name?, family, buffer)? {
+    // SAFETY: the caller's contract.
+    let buffer = unsafe { Buffer::new(place.room.get().cast(), ROOM) };
+    match look_up(call, name, family, buffer)? {
         (_, Verdict::Found(entry)) => {
-            // SAFETY: as above.
-            unsafe { STATIC.entry.get().write(entry) };
-            Some(STATIC.entry.get())
+            // SAFETY: the caller's contract.
+            unsafe { place.entry.get().write(entry) };
+            Some(place.entry.get())
         }
         (_, Verdict::Absent(negative)) => {
             sys::set_resolver_error(negative.resolver);

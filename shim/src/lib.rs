@@ -67,8 +67,9 @@ pub unsafe extern "C" fn getaddrinfo(
 /// As the C function: `name` is NUL-terminated, and no other thread calls it at the same time.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gethostbyname(name: *const c_char) -> *mut hostent {
+    static PLACE: host::Static = host::Static::new();
     // SAFETY: the caller's contract.
-    match unsafe { host::answer_static("gethostbyname", text(name), libc::AF_INET) } {
+    match unsafe { host::answer_static("gethostbyname", text(name), libc::AF_INET, &PLACE) } {
         Some(entry) => entry,
         // SAFETY: the caller's contract.
         None => unsafe { real::gethostbyname(name) },
@@ -81,8 +82,9 @@ pub unsafe extern "C" fn gethostbyname(name: *const c_char) -> *mut hostent {
 /// As [`gethostbyname`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn gethostbyname2(name: *const c_char, family: c_int) -> *mut hostent {
+    static PLACE: host::Static = host::Static::new();
     // SAFETY: the caller's contract.
-    match unsafe { host::answer_static("gethostbyname2", text(name), family) } {
+    match unsafe { host::answer_static("gethostbyname2", text(name), family, &PLACE) } {
         Some(entry) => entry,
         // SAFETY: the caller's contract.
         None => unsafe { real::gethostbyname2(name, family) },

@@ -4,6 +4,7 @@
 
 use anyhow::{Result, ensure};
 use nss_k8s_tests::{
+    artifacts,
     differential::{NAMES, agree},
     pod::{Pod, Recipe},
     session::{Door, Session},
@@ -161,5 +162,54 @@ fn an_ipv6_only_pod_maps_as_libc_maps() -> Result<()> {
         let who = session.ask(call)?.who();
         ensure!(who == expected, "{call}: {who}");
     }
+    Ok(())
+}
+
+/// What a program may rely on between two calls: each function that returns static memory has its
+/// own, a name in it may be asked for again, and the pending `dlerror` stays.
+#[test]
+fn one_call_leaves_the_others_results_alone() -> Result<()> {
+    const PROGRAM: &str = r#"
+import ctypes, socket
+class Host(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_void_p), ("aliases", ctypes.c_void_p), ("kind", ctypes.c_int),
+                ("length", ctypes.c_int), ("list", ctypes.POINTER(ctypes.c_void_p))]
+def text(host):
+    octets = ctypes.string_at(host.contents.list[0], host.contents.length)
+    return socket.inet_ntop(host.contents.kind, octets)
+libc = ctypes.CDLL(None)
+one, two, dlsym, dlerror, look_up = (libc.gethostbyname, libc.gethostbyname2, libc.dlsym,
+                                     libc.dlerror, libc.getaddrinfo)
+one.restype = two.restype = ctypes.POINTER(Host)
+one.argtypes = [ctypes.c_void_p]
+dlsym.restype, dlerror.restype = ctypes.c_void_p, ctypes.c_char_p
+dlsym.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+web = ctypes.create_string_buffer(b"web")
+dlsym(None, b"no_such_symbol")
+look_up(b"localhost", None, None, ctypes.byref(ctypes.c_void_p()))
+print("no_such_symbol" in (dlerror() or b"").decode())
+four, six = one(ctypes.addressof(web)), two(b"web", socket.AF_INET6)
+print(text(four), text(six))
+one(four.contents.name)
+print(ctypes.string_at(four.contents.name).decode(), text(four))
+"#;
+    let zone = shop::publish()?;
+    let pod = shop::dark_pod(&zone)?;
+    let mut command = pod.command("python3");
+    Door::ShimGlibc.open(&mut command, &artifacts::guests()?);
+    let output = command.args(["-c", PROGRAM]).output()?;
+    let (said, notes) = (
+        String::from_utf8(output.stdout)?,
+        String::from_utf8(output.stderr)?,
+    );
+    ensure!(
+        said == "True\n10.96.1.11 fd00:96::11\n\
+                 web.shop.svc.cluster.local 10.96.1.11\n",
+        "{said}{notes}"
+    );
+    ensure!(
+        notes.contains("\"web.shop.svc.cluster.local\" -> pass(overlap)\n"),
+        "{notes}"
+    );
     Ok(())
 }
