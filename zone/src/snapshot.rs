@@ -53,9 +53,8 @@ impl<'z> Snapshot<'z> {
         let [first, low, high] = words.range(root.word(), 3)? else {
             return None;
         };
-        let first = first.load(Ordering::Relaxed);
-        // A region's word that says again that it is complete comes after what completes it.
-        fence(Ordering::Acquire);
+        // A region that says again that it is complete does so after what completes it.
+        let first = first.load(Ordering::Acquire);
         let seed = Seed(low.load(Ordering::Relaxed), high.load(Ordering::Relaxed));
         // A root that leads anywhere but to a region of its size would deny every name.
         if root.main_lines == 0
