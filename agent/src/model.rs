@@ -160,6 +160,11 @@ impl Model {
         self.expiries.first().map(|(until, _)| *until)
     }
 
+    /// Whether something could not be published for want of space: then a miss proves nothing.
+    pub fn lacks_space(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
     /// Marks what was refused for want of space, to be tried by the next flush.
     pub fn retry(&mut self) {
         for key in core::mem::take(&mut self.refused) {

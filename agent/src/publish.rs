@@ -182,6 +182,7 @@ impl Publisher {
         for (object, error) in &flushed.failures {
             tracing::error!(%object, %error, "cannot publish");
         }
+        self.writer.set_incomplete(self.model.lacks_space());
         self.configure()?;
         if !self.telemetry.is_ready() && self.model.is_complete() {
             self.synced = unix_now();

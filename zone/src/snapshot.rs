@@ -13,7 +13,7 @@ use crate::{
     place::{Place, place},
     record::Head,
     settings::Settings,
-    sync::{Ordering, Step, fence, leaves_out},
+    sync::{Ordering, Step, fence, leaves_out, load_acquire},
     words::Words,
 };
 use core::cell::Cell;
@@ -54,7 +54,7 @@ impl<'z> Snapshot<'z> {
             return None;
         };
         // A region that says again that it is complete does so after what completes it.
-        let first = first.load(Ordering::Acquire);
+        let first = load_acquire(first);
         let seed = Seed(low.load(Ordering::Relaxed), high.load(Ordering::Relaxed));
         // A root that leads anywhere but to a region of its size would deny every name.
         if root.main_lines == 0

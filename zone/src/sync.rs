@@ -66,3 +66,18 @@ mod weak {
         LEFT_OUT.get() == Some(step)
     }
 }
+
+/// A load after which everything is seen that was stored before the value was released.
+///
+/// Relaxed, then a fence: Rust promises no stronger load on memory that is mapped read-only. The
+/// fence would order the loads before it as well, and hide from the models that other fences are
+/// needed; under loom it is the load alone.
+#[inline]
+pub(crate) fn load_acquire(word: &AtomicU64) -> u64 {
+    if cfg!(loom) {
+        return word.load(Ordering::Acquire);
+    }
+    let value = word.load(Ordering::Relaxed);
+    fence(Ordering::Acquire);
+    value
+}
