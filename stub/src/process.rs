@@ -9,7 +9,7 @@ use crate::walk::{is_ours, walk};
 use core::ffi::CStr;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
-use nss_k8s_zone::{Address, Found, Name, Reader, Snapshot, Unavailable};
+use nss_k8s_zone::{Address, Found, Name, Now, Reader, Snapshot, Unavailable};
 
 /// Where every pod finds its zone.
 const ZONE_PATH: &CStr = c"/run/nss-k8s/zone.v1";
@@ -45,22 +45,17 @@ fn resolve_or_pass(
     if query.door == Door::Shim && files.hosts_may_have_name(query.name) {
         return Err(Reason::Hosts);
     }
-    let outcome = READER
-        .read(&RawOs, path, now, |snapshot| {
-            if is_switched_off(snapshot) {
-                return Outcome::Pass(Reason::Disabled);
-            }
-            walk(
-                libc,
-                resolv_conf,
-                snapshot,
-                &question,
-                room,
-                canonical,
-                &mut |_| {},
-            )
-        })
-        .map_err(Reason::Unavailable)?;
+    let outcome = read(path, now, &mut |snapshot| {
+        walk(
+            libc,
+            resolv_conf,
+            snapshot,
+            &question,
+            room,
+            canonical,
+            &mut |_| {},
+        )
+    })?;
     match files.settings.place(query.door, outcome) {
         Outcome::Answer { count } => {
             let answer = room.get_mut(..count).unwrap_or(&mut []);
@@ -81,26 +76,39 @@ fn reverse_or_pass(address: &Address, door: Door, names: &mut [Name]) -> Result<
     if door == Door::Shim && files.hosts_may_have_address(address) {
         return Err(Reason::Hosts);
     }
-    let outcome = READER
+    let outcome = read(path, now, &mut |snapshot| {
+        if !is_ours(resolv_conf, snapshot) {
+            return Outcome::Pass(Reason::Foreign);
+        }
+        match snapshot.names(address, names) {
+            Found::Answer { count } => Outcome::Answer { count },
+            Found::NoData => Outcome::NoData,
+            Found::NxDomain => Outcome::NxDomain,
+            Found::Ask(ask) => Outcome::Pass(Reason::Ask(ask)),
+            Found::Chase | Found::Outside => Outcome::Pass(Reason::External),
+            Found::Room(wanted) => Outcome::Room(wanted),
+            Found::Unavailable(why) => Outcome::Pass(Reason::Unavailable(why)),
+        }
+    })?;
+    Ok(files.settings.place(door, outcome))
+}
+
+/// Has `ask` look into the zone, unless the zone itself says that we are switched off. Not generic:
+/// both directions share one copy of the reader (2.5 KB).
+fn read(
+    path: &CStr,
+    now: Now,
+    ask: &mut dyn FnMut(&Snapshot<'_>) -> Outcome,
+) -> Result<Outcome, Reason> {
+    READER
         .read(&RawOs, path, now, |snapshot| {
             if is_switched_off(snapshot) {
-                return Outcome::Pass(Reason::Disabled);
-            }
-            if !is_ours(resolv_conf, snapshot) {
-                return Outcome::Pass(Reason::Foreign);
-            }
-            match snapshot.names(address, names) {
-                Found::Answer { count } => Outcome::Answer { count },
-                Found::NoData => Outcome::NoData,
-                Found::NxDomain => Outcome::NxDomain,
-                Found::Ask(ask) => Outcome::Pass(Reason::Ask(ask)),
-                Found::Chase | Found::Outside => Outcome::Pass(Reason::External),
-                Found::Room(wanted) => Outcome::Room(wanted),
-                Found::Unavailable(why) => Outcome::Pass(Reason::Unavailable(why)),
+                Outcome::Pass(Reason::Disabled)
+            } else {
+                ask(snapshot)
             }
         })
-        .map_err(Reason::Unavailable)?;
-    Ok(files.settings.place(door, outcome))
+        .map_err(Reason::Unavailable)
 }
 
 /// Only glibc has NSS; behind the shim it must be known, for its rules and its memory layout.
