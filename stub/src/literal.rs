@@ -1,7 +1,7 @@
 //! Address literals: which names libc parses itself, and the addresses in resolv.conf and hosts.
 
 use crate::c_text::is_space;
-use nss_k8s_zone::Address;
+use nss_k8s_zone::{Address, text};
 
 /// Whether libc could take `name` for an address, or refuse it as a broken one, without asking
 /// anybody. Errs towards yes: libc then decides.
@@ -56,34 +56,7 @@ pub fn parse_ipv4(text: &[u8]) -> Option<[u8; 4]> {
 
 /// What `inet_pton(AF_INET6)` reads, all of `text`; no scope.
 pub fn parse_ipv6(text: &[u8]) -> Option<[u8; 16]> {
-    let mut octets = [0_u8; 16];
-    match text.windows(2).position(|pair| pair == b"::") {
-        None => (fill_groups(text, &mut octets)? == 16).then_some(octets),
-        Some(gap) => {
-            let head = text.get(..gap)?;
-            let tail = text.get(gap.checked_add(2)?..)?;
-            let before = if head.is_empty() {
-                0
-            } else if head.contains(&b'.') {
-                return None;
-            } else {
-                fill_groups(head, &mut octets)?
-            };
-            let mut end = [0_u8; 16];
-            let after = if tail.is_empty() {
-                0
-            } else {
-                fill_groups(tail, &mut end)?
-            };
-            // "::" stands for at least one group.
-            let start = 16_usize.checked_sub(after)?;
-            if before.checked_add(2)? > start {
-                return None;
-            }
-            copy(octets.get_mut(start..)?, end.get(..after)?);
-            Some(octets)
-        }
-    }
+    text::parse_v6(text, b':')
 }
 
 /// Either family, as an address of the zone.
@@ -92,64 +65,6 @@ pub fn parse_address(text: &[u8]) -> Option<Address> {
         Some(octets) => Some(Address::v4(octets)),
         None => parse_ipv6(text).map(Address::v6),
     }
-}
-
-/// Groups of hexadecimal digits between single colons, perhaps an IPv4 address as the last; how
-/// many octets they fill.
-fn fill_groups(text: &[u8], octets: &mut [u8; 16]) -> Option<usize> {
-    let mut filled: usize = 0;
-    let mut groups = text.split(|byte| *byte == b':').peekable();
-    while let Some(group) = groups.next() {
-        if group.contains(&b'.') {
-            if groups.peek().is_some() {
-                return None;
-            }
-            let end = filled.checked_add(4)?;
-            copy(octets.get_mut(filled..end)?, &parse_dotted_quad(group)?);
-            return Some(end);
-        }
-        if group.is_empty() || group.len() > 4 {
-            return None;
-        }
-        let mut value: u16 = 0;
-        for digit in group {
-            let digit = char::from(*digit).to_digit(16)?;
-            value = (value << 4) | u16::try_from(digit).ok()?;
-        }
-        let end = filled.checked_add(2)?;
-        copy(octets.get_mut(filled..end)?, &value.to_be_bytes());
-        filled = end;
-    }
-    Some(filled)
-}
-
-/// `copy_from_slice` without its panic: both have the same length.
-fn copy(to: &mut [u8], from: &[u8]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
-    }
-}
-
-/// Exactly four decimal parts, as `inet_pton(AF_INET)` wants them.
-fn parse_dotted_quad(text: &[u8]) -> Option<[u8; 4]> {
-    let mut octets = [0_u8; 4];
-    let mut parts = text.split(|byte| *byte == b'.');
-    for octet in &mut octets {
-        let part = parts.next()?;
-        let leading_zero = part.len() > 1 && part.first() == Some(&b'0');
-        if part.is_empty() || part.len() > 3 || leading_zero {
-            return None;
-        }
-        let mut value: u16 = 0;
-        for byte in part {
-            let digit = char::from(*byte).to_digit(10)?;
-            value = value
-                .checked_mul(10)?
-                .checked_add(u16::try_from(digit).ok()?)?;
-        }
-        *octet = u8::try_from(value).ok()?;
-    }
-    parts.next().is_none().then_some(octets)
 }
 
 /// One to four parts, each a number as C writes it, of whatever size.

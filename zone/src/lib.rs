@@ -55,6 +55,7 @@ mod record;
 mod settings;
 mod snapshot;
 mod sync;
+pub mod text;
 mod words;
 #[cfg(feature = "writer")]
 mod writer;

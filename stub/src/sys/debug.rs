@@ -6,8 +6,9 @@
 //! ```
 
 use super::{call, host};
-use crate::{Address, Family, Outcome, Reason};
+use crate::{Address, Name, Outcome, Reason};
 use core::sync::atomic::{AtomicU8, Ordering};
+use nss_k8s_zone::text;
 
 /// Reports a forward lookup through the entry point `call`.
 pub fn debug(call: &str, name: &[u8], outcome: Outcome) {
@@ -35,10 +36,7 @@ pub fn debug_pass(call: &str, name: &[u8], reason: &str) {
 pub fn debug_reverse(call: &str, address: &Address, outcome: Outcome) {
     if is_on() {
         let mut line = Line::new(call);
-        match address.family {
-            Family::V4 => line.append_v4(address.as_octets()),
-            Family::V6 => line.append_v6(&address.octets),
-        }
+        line.append_address(address);
         line.write(words(outcome));
     }
 }
@@ -122,66 +120,18 @@ impl Line {
         }
     }
 
+    /// An address in its canonical text. (The formatter of `core` keeps a panic path.)
+    fn append_address(&mut self, address: &Address) {
+        let mut text = Name::EMPTY;
+        // It always fits.
+        let _ = text::format(address, b'.', b':', &mut text);
+        self.append_name(text.as_bytes());
+    }
+
     fn push(&mut self, byte: u8) {
         if let Some(place) = self.text.get_mut(self.length) {
             *place = byte;
             self.length = self.length.saturating_add(1);
-        }
-    }
-
-    /// Dotted decimal. (The formatter of `core` keeps a panic path.)
-    fn append_v4(&mut self, octets: &[u8]) {
-        for (index, octet) in octets.iter().enumerate() {
-            if index > 0 {
-                self.push(b'.');
-            }
-            let digits = [
-                (octet / 100, *octet >= 100),
-                (octet / 10 % 10, *octet >= 10),
-                (octet % 10, true),
-            ];
-            for (digit, shown) in digits {
-                if shown {
-                    self.push(b'0' | digit);
-                }
-            }
-        }
-    }
-
-    /// RFC 5952: lower case, the first longest run of zero groups as `::`.
-    fn append_v6(&mut self, octets: &[u8; 16]) {
-        let (pairs, _) = octets.as_chunks::<2>();
-        let mut longest = 0..0;
-        let mut run = 0..0;
-        for (index, pair) in pairs.iter().enumerate() {
-            let next = index.saturating_add(1);
-            run = if *pair == [0, 0] {
-                run.start..next
-            } else {
-                next..next
-            };
-            if run.len() > longest.len() && run.len() > 1 {
-                longest = run.clone();
-            }
-        }
-        for (index, pair) in pairs.iter().enumerate() {
-            if longest.contains(&index) {
-                if index == longest.start {
-                    self.append("::");
-                }
-                continue;
-            }
-            if index > 0 && index != longest.end {
-                self.push(b':');
-            }
-            let group = u16::from_be_bytes(*pair);
-            for shift in [12, 8, 4, 0] {
-                if group >> shift != 0 || shift == 0 {
-                    let digit = group >> shift & 15;
-                    let letter = b"0123456789abcdef".get(usize::from(digit));
-                    self.push(letter.copied().unwrap_or(b'?'));
-                }
-            }
         }
     }
 }
@@ -190,7 +140,7 @@ impl Line {
 mod tests {
     use super::*;
 
-    fn text(append: impl FnOnce(&mut Line)) -> String {
+    fn written(append: impl FnOnce(&mut Line)) -> String {
         let mut line = Line {
             length: 0,
             text: [0; 512],
@@ -208,7 +158,10 @@ mod tests {
             [1, 20, 30, 109],
         ] {
             let expected = core::net::Ipv4Addr::from(octets).to_string();
-            assert_eq!(text(|line| line.append_v4(&octets)), expected);
+            assert_eq!(
+                written(|line| line.append_address(&Address::v4(octets))),
+                expected
+            );
         }
         for address in [
             "::",
@@ -222,7 +175,10 @@ mod tests {
         ] {
             let address: core::net::Ipv6Addr = address.parse().unwrap();
             let expected = address.to_string();
-            assert_eq!(text(|line| line.append_v6(&address.octets())), expected);
+            assert_eq!(
+                written(|line| line.append_address(&Address::v6(address.octets()))),
+                expected
+            );
         }
     }
 }
