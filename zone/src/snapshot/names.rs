@@ -12,17 +12,13 @@ impl Snapshot<'_> {
     /// A service's own address is named after it alone; else every service names its endpoint.
     pub(super) fn find_names(&self, address: &Address, room: &mut [Name]) -> Option<Found> {
         let mut names = Names { room, count: 0 };
-        match self.each_hinted(address, &mut |head| {
-            self.own_name(head, address, &mut names)
-        })? {
-            Hints::Many => return Some(Found::Ask(Ask::NotHeld)),
-            Hints::Overflow => return Some(Found::Ask(Ask::Incomplete)),
-            Hints::All => {}
-        }
-        if names.count == 0 {
-            self.each_hinted(address, &mut |head| {
-                self.endpoint_names(head, address, &mut names)
-            })?;
+        for of_endpoints in [false, true] {
+            match self.gather(address, of_endpoints, &mut names)? {
+                Hints::Many => return Some(Found::Ask(Ask::NotHeld)),
+                Hints::Overflow => return Some(Found::Ask(Ask::Incomplete)),
+                Hints::All if names.count > 0 => break,
+                Hints::All => {}
+            }
         }
         Some(if names.count > names.room.len() {
             Found::Room(names.count)
@@ -35,11 +31,13 @@ impl Snapshot<'_> {
         })
     }
 
-    /// Calls `visit` with every service that a hint of `address` leads to.
-    fn each_hinted(
+    /// Gathers the names that every service has for `address` to which one of its hints leads: its
+    /// own, or those of its endpoints.
+    fn gather(
         &self,
         address: &Address,
-        visit: &mut dyn FnMut(&Head) -> Option<()>,
+        of_endpoints: bool,
+        names: &mut Names<'_>,
     ) -> Option<Hints> {
         if self.root.ptr_lines == 0 {
             return Some(Hints::All);
@@ -69,7 +67,12 @@ impl Snapshot<'_> {
                     if !leaves_out(Step::SlotFence) {
                         fence(Ordering::Acquire);
                     }
-                    visit(&Head::load(self.words, granule)?)?;
+                    let head = Head::load(self.words, granule)?;
+                    if of_endpoints {
+                        self.endpoint_names(&head, address, names)?;
+                    } else {
+                        self.own_name(&head, address, names)?;
+                    }
                 }
             }
             if is_last {
