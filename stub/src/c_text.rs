@@ -14,7 +14,8 @@ pub(crate) const fn is_blank(byte: u8) -> bool {
 }
 
 /// `text` without its leading bytes that satisfy `skip`.
-pub(crate) fn trim_start(text: &[u8], skip: impl Fn(u8) -> bool) -> &[u8] {
+#[inline(never)]
+pub(crate) fn trim_start(text: &[u8], skip: fn(u8) -> bool) -> &[u8] {
     let start = text
         .iter()
         .position(|byte| !skip(*byte))
@@ -72,6 +73,12 @@ pub(crate) fn leading_number(text: &[u8]) -> Option<u32> {
     } else {
         Some(value)
     }
+}
+
+/// Whether two words differ in letter case at most.
+#[inline(never)]
+pub(crate) fn is_word(text: &[u8], word: &[u8]) -> bool {
+    text.eq_ignore_ascii_case(word)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! our own module) stands, and a name in the hosts file is libc's in any case, so `files` may stand
 //! anywhere. Grammar: glibc nss/nss_action_parse.c, nss/nss_database.c.
 
-use crate::c_text::{is_space, lines, split_word, trim_start};
+use crate::c_text::{is_space, is_word, lines, split_word, trim_start};
 
 /// Where the zone's answers may be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ fn read_actions(text: &[u8]) -> Option<(Statuses, &[u8])> {
             (b"TRYAGAIN", TRY_AGAIN),
         ]
         .iter()
-        .find_map(|(name, status)| word.eq_ignore_ascii_case(name).then_some(*status))?;
+        .find_map(|(name, status)| is_word(word, name).then_some(*status))?;
         let meant = if after_not.is_some() {
             EVERY ^ status
         } else {
@@ -132,9 +132,9 @@ fn read_actions(text: &[u8]) -> Option<(Statuses, &[u8])> {
         };
         let next = trim_start(next, is_space).strip_prefix(b"=")?;
         let (word, next) = split_word(trim_start(next, is_space), ends_word);
-        if word.eq_ignore_ascii_case(b"RETURN") {
+        if is_word(word, b"RETURN") {
             returns |= meant;
-        } else if word.eq_ignore_ascii_case(b"CONTINUE") {
+        } else if is_word(word, b"CONTINUE") {
             returns &= EVERY ^ meant;
         } else {
             return None;
