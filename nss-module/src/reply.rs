@@ -76,7 +76,7 @@ pub(crate) fn host(
         families(family),
         buffer,
         |found, canonical, buffer| {
-            host_entry(buffer, canonical.as_bytes(), [].into_iter(), family, found)
+            host_entry(buffer, canonical.as_bytes(), 0, &|_| None, family, found)
         },
     )
 }
@@ -96,9 +96,16 @@ pub(crate) fn name(call: &str, address: &Address, mut buffer: Buffer) -> Verdict
     }
     let verdict = Verdict::of(outcome, |count| {
         let (first, aliases) = names.get(..count)?.split_first()?;
-        let aliases = aliases.iter().map(Name::as_bytes);
         let addresses = core::slice::from_ref(address);
-        host_entry(buffer, first.as_bytes(), aliases, address.family, addresses)
+        let alias = |index: usize| Some(aliases.get(index)?.as_bytes());
+        host_entry(
+            buffer,
+            first.as_bytes(),
+            aliases.len(),
+            &alias,
+            address.family,
+            addresses,
+        )
     });
     sys::debug_reverse(call, address, outcome);
     verdict

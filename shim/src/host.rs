@@ -199,5 +199,6 @@ fn entry(
         Libc::Musl if name == canonical => both.get(..1)?,
         Libc::Musl => &both,
     };
-    host_entry(buffer, canonical, aliases.iter().copied(), family, found)
+    let alias = |index: usize| aliases.get(index).copied();
+    host_entry(buffer, canonical, aliases.len(), &alias, family, found)
 }

@@ -74,14 +74,15 @@ impl Buffer {
 /// Builds a `hostent`: pointer arrays, addresses, texts, in that order, so that at most the first
 /// piece is padded and no libc gets by with less room. An alias that is the very slice `name` is
 /// not written twice. All `addresses` are of `family`. `None` when the buffer is too small.
+/// `alias` gives one of `alias_count` by its index; no iterator, so that there is one copy of this.
 pub fn host_entry<'a>(
     mut buffer: Buffer,
     name: &[u8],
-    aliases: impl ExactSizeIterator<Item = &'a [u8]>,
+    alias_count: usize,
+    alias: &dyn Fn(usize) -> Option<&'a [u8]>,
     family: Family,
     addresses: &[Address],
 ) -> Option<libc::hostent> {
-    let alias_count = aliases.len();
     let h_aliases = buffer.take::<*mut c_char>(alias_count.checked_add(1)?)?;
     let h_addr_list = buffer.take::<*mut c_char>(addresses.len().checked_add(1)?)?;
     let (h_length, length) = match family {
@@ -102,7 +103,8 @@ pub fn host_entry<'a>(
         unsafe { h_addr_list.add(index).write(place.cast()) };
     }
     let h_name = buffer.text(name)?;
-    for (index, alias) in aliases.enumerate().take(alias_count) {
+    for index in 0..alias_count {
+        let alias = alias(index)?;
         let text = if core::ptr::eq(alias, name) {
             h_name
         } else {
