@@ -113,7 +113,7 @@ impl Request {
 
 /// Whether translation leaves a name as it is: ASCII without a label that begins with `xn--`.
 pub(crate) fn is_plain(name: &[u8]) -> bool {
-    name.is_ascii()
+    name.iter().all(u8::is_ascii)
         && name.split(|byte| *byte == b'.').all(|label| {
             label
                 .first_chunk::<4>()

@@ -10,6 +10,10 @@
 //! ```
 #![cfg_attr(panic = "abort", no_std)]
 #![cfg_attr(not(panic = "abort"), allow(clippy::std_instead_of_core))]
+#![allow(
+    clippy::manual_contains,
+    reason = "`contains` of bytes brings memchr, whose copies cost the guests half a kilobyte"
+)]
 #![deny(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,

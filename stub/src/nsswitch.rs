@@ -30,7 +30,7 @@ impl Placement {
     /// 2.33 "dns [!UNAVAIL=return] files": the same for us).
     #[inline(never)]
     pub fn parse(text: &[u8]) -> Self {
-        if text.contains(&0) {
+        if text.iter().any(|byte| *byte == 0) {
             return Self::Unplaced;
         }
         let mut found = None;

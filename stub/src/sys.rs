@@ -31,11 +31,10 @@ pub use next::{Libc, NextFunction, host_libc};
 pub use reply::{Buffer, host_entry};
 pub use socket::{Route, SocketAddress, configured_families, domain, route_to};
 
-use core::ffi::CStr;
-
 /// The host name as the kernel knows it (`uname`'s nodename, without its NUL), for hashing and for
 /// the default search domain. At most 64 bytes; empty when the call fails.
 pub fn node_name(room: &mut [u8; 65]) -> &[u8] {
     call::node_name(room);
-    CStr::from_bytes_until_nul(room).map_or(&[], CStr::to_bytes)
+    let end = room.iter().position(|byte| *byte == 0);
+    end.and_then(|end| room.get(..end)).unwrap_or(&[])
 }

@@ -11,6 +11,10 @@
     any(not(panic = "abort"), feature = "writer"),
     allow(clippy::std_instead_of_core)
 )]
+#![allow(
+    clippy::manual_contains,
+    reason = "`contains` of bytes brings memchr, whose copies cost the guests half a kilobyte"
+)]
 #![deny(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,

@@ -35,6 +35,7 @@ impl Name {
 
     /// Appends bytes; false, and unchanged, when the name would become too long.
     #[must_use]
+    #[inline(never)]
     pub fn push(&mut self, bytes: &[u8]) -> bool {
         let start = usize::from(self.length);
         let Some(end) = start.checked_add(bytes.len()) else {

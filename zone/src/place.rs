@@ -154,7 +154,7 @@ fn below_svc(relative: &[u8]) -> Place<'_> {
         None if last.first() == Some(&b'_') => Below::Protocol(without_underscore(last)),
         None => Below::Endpoint(last),
         // RFC 2782 writes both with an underscore; CoreDNS also answers without.
-        Some(name) if !name.contains(&b'.') => Below::Port {
+        Some(name) if !name.iter().any(|byte| *byte == b'.') => Below::Port {
             name: without_underscore(name),
             protocol: without_underscore(last),
         },
@@ -184,7 +184,7 @@ fn service_at<'n>(
 fn below_pod(relative: &[u8]) -> Place<'_> {
     let (rest, namespace) = split_last(relative);
     match rest {
-        Some(address) if address.contains(&b'.') => Place::NxDomain,
+        Some(address) if address.iter().any(|byte| *byte == b'.') => Place::NxDomain,
         address => Place::Pod { address, namespace },
     }
 }

@@ -35,7 +35,7 @@ pub fn parse_v6(text: &[u8], separator: u8) -> Option<[u8; 16]> {
     };
     let (head, tail) = text.split_at_checked(gap)?;
     let tail = tail.get(2..)?;
-    if head.contains(&b'.') {
+    if head.iter().any(|byte| *byte == b'.') {
         return None;
     }
     let mut end = [0; 16];
@@ -48,6 +48,17 @@ pub fn parse_v6(text: &[u8], separator: u8) -> Option<[u8; 16]> {
     }
     copy(octets.get_mut(start..)?, &end);
     Some(octets)
+}
+
+/// An IPv6 address, or the IPv4 address that it carries (`::ffff:0:0/96`).
+pub fn unmapped(octets: [u8; 16]) -> Address {
+    const PREFIX: u128 = 0xffff_0000_0000;
+    let number = u128::from_be_bytes(octets);
+    if number >> 32 == PREFIX >> 32 {
+        Address::v4((number as u32).to_be_bytes())
+    } else {
+        Address::v6(octets)
+    }
 }
 
 /// Appends an address in its canonical text (RFC 5952, but nothing of an IPv6 address in decimal);
@@ -69,7 +80,7 @@ fn fill(text: &[u8], separator: u8, octets: &mut [u8; 16]) -> Option<usize> {
     let mut groups = text.split(|byte| *byte == separator);
     while let Some(group) = groups.next() {
         let room = octets.get_mut(filled..)?;
-        if group.contains(&b'.') {
+        if group.iter().any(|byte| *byte == b'.') {
             if groups.next().is_some() || room.len() < 4 {
                 return None;
             }
