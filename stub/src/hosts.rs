@@ -6,7 +6,7 @@
 use crate::c_text::{is_space, lines, split_word, trim_start};
 use crate::literal::parse_address;
 use crate::sys::Libc;
-use nss_k8s_zone::{Address, Family};
+use nss_k8s_zone::{Address, Family, text};
 
 /// Longer files are not read (libc is asked then).
 pub const MAX_HOSTS_TEXT: usize = 65_536;
@@ -70,7 +70,7 @@ fn each_key(libc: Libc, text: &[u8], visit: &mut dyn FnMut(u64)) {
         let mut rest = trim_start(line, ends_word);
         if let Some(address) = parse_address(split_word(rest, ends_address).0) {
             visit(address_key(&address));
-            for other in also_reached_by(&address).into_iter().flatten() {
+            if let Some(other) = also_reached_by(&address) {
                 visit(address_key(&other));
             }
         }
@@ -93,21 +93,15 @@ const fn ends_address(byte: u8) -> bool {
 
 /// Addresses whose reverse lookup glibc answers from this line besides its own: v4 for its mapped
 /// form and the other way round, 127.0.0.1 for ::1 (nss/nss_files/files-hosts.c).
-fn also_reached_by(address: &Address) -> [Option<Address>; 2] {
+fn also_reached_by(address: &Address) -> Option<Address> {
     match (address.family, address.octets) {
-        (Family::V4, [a, b, c, d, ..]) => [
-            Some(Address::v6([
-                0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, a, b, c, d,
-            ])),
-            None,
-        ],
-        (Family::V6, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, a, b, c, d]) => {
-            [Some(Address::v4([a, b, c, d])), None]
+        (Family::V4, [a, b, c, d, ..]) => Some(Address::v6([
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, a, b, c, d,
+        ])),
+        (Family::V6, octets) if u128::from_be_bytes(octets) == 1 => {
+            Some(Address::v4([127, 0, 0, 1]))
         }
-        (Family::V6, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]) => {
-            [Some(Address::v4([127, 0, 0, 1])), None]
-        }
-        _ => [None, None],
+        (Family::V6, octets) => Some(text::unmapped(octets)).filter(|other| other != address),
     }
 }
 

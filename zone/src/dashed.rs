@@ -11,10 +11,7 @@ pub(crate) fn parse(label: &[u8]) -> Option<Address> {
     }
     let octets = text::parse_v6(label, b'-')?;
     // Go prints and serves an IPv4-mapped address as IPv4.
-    Some(match octets {
-        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => Address::v4([a, b, c, d]),
-        _ => Address::v6(octets),
-    })
+    Some(text::unmapped(octets))
 }
 
 /// The label of an endpoint without a host name: its address in canonical text (RFC 5952) with
