@@ -6,6 +6,7 @@ mod glibc;
 mod musl;
 mod search;
 
+use crate::c_text::{after, split_word, trim_start};
 use crate::sys::Libc;
 use nss_k8s_zone::Address;
 pub(crate) use search::Suffix;
@@ -71,7 +72,7 @@ impl ResolvConf {
         text: &[u8],
         surroundings: &Surroundings<'_>,
     ) -> Result<Self, Unclear> {
-        if text.contains(&0) {
+        if text.iter().any(|byte| *byte == 0) {
             return Err(Unclear::Nul);
         }
         let mut read = Self::empty();
@@ -113,6 +114,27 @@ impl ResolvConf {
     fn set_ndots(&mut self, number: u32) {
         self.ndots = u8::try_from(number.min(MAX_NDOTS)).unwrap_or(1);
     }
+}
+
+/// The value of a line that begins with `keyword` and white space.
+#[inline(never)]
+fn value_of<'l>(line: &'l [u8], keyword: &[u8], blank: fn(u8) -> bool) -> Option<&'l [u8]> {
+    let rest = after(line, keyword)?;
+    rest.first()
+        .is_some_and(|byte| blank(*byte))
+        .then(|| trim_start(rest, blank))
+}
+
+/// Adds every word to the search list.
+#[inline(never)]
+fn push_words(text: &[u8], blank: fn(u8) -> bool, read: &mut ResolvConf) -> Result<(), Unclear> {
+    let mut rest = trim_start(text, blank);
+    while !rest.is_empty() {
+        let (word, next) = split_word(rest, blank);
+        read.search.push(word)?;
+        rest = trim_start(next, blank);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! glibc's reading (resolv/res_init.c, `res_vinit_1` and `res_setoptions`; the same since 2.26).
 
-use super::{ResolvConf, Surroundings, Unclear};
+use super::{ResolvConf, Surroundings, Unclear, push_words, value_of};
 use crate::c_text::{after, is_blank, leading_number, lines, split_word, trim_start};
 use crate::literal::{parse_ipv4, parse_ipv6};
 use nss_k8s_zone::Address;
@@ -16,21 +16,21 @@ pub(super) fn read(
         read_local_domain(value, read)?;
     }
     for line in lines(text) {
-        if let Some(value) = value_of(line, b"domain") {
+        if let Some(value) = value_of(line, b"domain", is_blank) {
             if surroundings.local_domain.is_none() && !value.is_empty() {
                 read.search.clear();
                 read.search.push(split_word(value, is_blank).0)?;
             }
-        } else if let Some(value) = value_of(line, b"search") {
+        } else if let Some(value) = value_of(line, b"search", is_blank) {
             if surroundings.local_domain.is_none() && !value.is_empty() {
                 read.search.clear();
-                push_words(value, read)?;
+                push_words(value, is_blank, read)?;
             }
-        } else if let Some(value) = value_of(line, b"nameserver") {
+        } else if let Some(value) = value_of(line, b"nameserver", is_blank) {
             if let Some(address) = nameserver(value) {
                 read.add_nameserver(address);
             }
-        } else if let Some(value) = value_of(line, b"options") {
+        } else if let Some(value) = value_of(line, b"options", is_blank) {
             read_options(value, read)?;
         }
     }
@@ -47,32 +47,12 @@ pub(super) fn read(
     }
 }
 
-/// The value of a line with this keyword, from its first byte that is no blank.
-#[inline(never)]
-fn value_of<'l>(line: &'l [u8], keyword: &[u8]) -> Option<&'l [u8]> {
-    let rest = after(line, keyword)?;
-    rest.first()
-        .is_some_and(|byte| is_blank(*byte))
-        .then(|| trim_start(rest, is_blank))
-}
-
 /// The first entry starts with the first byte: of " a" it is the empty one, which is the root.
 fn read_local_domain(value: &[u8], read: &mut ResolvConf) -> Result<(), Unclear> {
     let (value, _) = split_word(value, |byte| byte == b'\n');
     let (first, rest) = split_word(value, is_blank);
     read.search.push(first)?;
-    push_words(rest, read)
-}
-
-#[inline(never)]
-fn push_words(text: &[u8], read: &mut ResolvConf) -> Result<(), Unclear> {
-    let mut rest = trim_start(text, is_blank);
-    while !rest.is_empty() {
-        let (word, next) = split_word(rest, is_blank);
-        read.search.push(word)?;
-        rest = trim_start(next, is_blank);
-    }
-    Ok(())
+    push_words(rest, is_blank, read)
 }
 
 /// IPv4 first, as `inet_aton` reads it (what follows white space does not matter), else IPv6. An

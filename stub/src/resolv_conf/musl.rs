@@ -1,7 +1,7 @@
 //! musl's reading (src/network/resolvconf.c; the same since 1.1.13).
 
-use super::{ResolvConf, Unclear};
-use crate::c_text::{after, is_space, leading_number, split_word, trim_start};
+use super::{ResolvConf, Unclear, push_words, value_of};
+use crate::c_text::{after, is_space, leading_number, split_word};
 use crate::literal::{parse_ipv4, parse_ipv6};
 use nss_k8s_zone::Address;
 
@@ -17,38 +17,20 @@ pub(super) fn read(text: &[u8], read: &mut ResolvConf) -> Result<(), Unclear> {
         if line.len() > MAX_LINE || !is_whole {
             continue;
         }
-        if let Some(rest) = value_of(line, b"options") {
+        if let Some(rest) = value_of(line, b"options", is_space) {
             read_options(rest, read)?;
-        } else if let Some(rest) = value_of(line, b"nameserver") {
+        } else if let Some(rest) = value_of(line, b"nameserver", is_space) {
             if read.nameservers().len() < super::MAX_NAMESERVERS
                 && let Some(address) = nameserver(split_word(rest, is_space).0)?
             {
                 read.add_nameserver(address);
             }
-        } else if let Some(rest) = value_of(line, b"domain").or_else(|| value_of(line, b"search")) {
+        } else if let Some(rest) =
+            value_of(line, b"domain", is_space).or_else(|| value_of(line, b"search", is_space))
+        {
             read.search.clear();
-            push_words(rest, read)?;
+            push_words(rest, is_space, read)?;
         }
-    }
-    Ok(())
-}
-
-/// What follows the keyword and white space.
-#[inline(never)]
-fn value_of<'l>(line: &'l [u8], keyword: &[u8]) -> Option<&'l [u8]> {
-    let rest = after(line, keyword)?;
-    rest.first()
-        .is_some_and(|byte| is_space(*byte))
-        .then(|| trim_start(rest, is_space))
-}
-
-#[inline(never)]
-fn push_words(text: &[u8], read: &mut ResolvConf) -> Result<(), Unclear> {
-    let mut rest = text;
-    while !rest.is_empty() {
-        let (word, next) = split_word(rest, is_space);
-        read.search.push(word)?;
-        rest = trim_start(next, is_space);
     }
     Ok(())
 }
