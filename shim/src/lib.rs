@@ -116,7 +116,7 @@ pub unsafe extern "C" fn gethostbyname_r(
         };
         match host::answer("gethostbyname_r", text(name), libc::AF_INET, &target) {
             Some(code) => code,
-            None => real::gethostbyname_r(name, &target),
+            None => real::gethostbyname_r(name, entry, buffer, length, result, resolver_error),
         }
     }
 }
@@ -146,7 +146,9 @@ pub unsafe extern "C" fn gethostbyname2_r(
         };
         match host::answer("gethostbyname2_r", text(name), family, &target) {
             Some(code) => code,
-            None => real::gethostbyname2_r(name, family, &target),
+            None => {
+                real::gethostbyname2_r(name, family, entry, buffer, length, result, resolver_error)
+            }
         }
     }
 }

@@ -54,15 +54,16 @@ pub fn host_libc() -> Option<Libc> {
 
 /// One function of the host's libc that ours stands before; looked up at first use.
 pub struct NextFunction {
-    name: &'static CStr,
+    /// Its name, and the one that older libcs have for it (empty where there is none).
+    names: [&'static CStr; 2],
     found: AtomicPtr<c_void>,
 }
 
 impl NextFunction {
-    /// Nothing is looked up yet.
-    pub const fn new(name: &'static CStr) -> Self {
+    /// Nothing is looked up yet. Both names end with a NUL; `older` may be nothing else.
+    pub const fn new(name: &'static str, older: &'static str) -> Self {
         Self {
-            name,
+            names: [c_text(name), c_text(older)],
             found: AtomicPtr::new(null_mut()),
         }
     }
@@ -77,10 +78,23 @@ impl NextFunction {
         if known.is_some() {
             return known;
         }
-        let found = object::find_after_ours(self.name).or_else(|| by_dlsym(self.name))?;
+        let found = self.names.iter().find_map(|name| {
+            if name.is_empty() {
+                return None;
+            }
+            object::find_after_ours(name).or_else(|| by_dlsym(name))
+        })?;
         // Every thread finds the same address: the store publishes a word, nothing behind it.
         self.found.store(found.as_ptr(), Ordering::Relaxed);
         Some(found)
+    }
+}
+
+/// A literal with its NUL as a C string, at compile time.
+const fn c_text(text: &'static str) -> &'static CStr {
+    match CStr::from_bytes_with_nul(text.as_bytes()) {
+        Ok(text) => text,
+        Err(_) => c"",
     }
 }
 
