@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds the control plane that `make test-cluster` runs: etcd, kube-apiserver, kube-controller-manager.
+# Builds what `make test-cluster` runs: etcd, kube-apiserver, kube-controller-manager, and CoreDNS.
 #
-#   build.sh CACHE     leaves the three programs in CACHE/<version>/ and prints that folder on stdout
+#   build.sh CACHE     leaves the programs in a folder of CACHE and prints that folder on stdout
 #
-# The versions stand in kubernetes/go.mod and etcd/go.mod (a module of our own each: `go install` refuses
+# The versions stand in the go.mod of kubernetes, etcd and coredns (a module of our own each: `go install` refuses
 # k8s.io/kubernetes because it replaces its staging modules by folders), and every module's hash in go.sum.
 # A program that is there already is not built again; Go's own build cache makes the rest cheap.
 set -euo pipefail
@@ -19,6 +19,7 @@ required() {
 
 kubernetes=$(required k8s.io/kubernetes kubernetes)
 etcd=$(required go.etcd.io/etcd/server/v3 etcd)
+coredns=$(required github.com/coredns/coredns coredns)
 programs=$cache/kubernetes-$kubernetes-etcd-$etcd
 mkdir -p "$programs"
 
@@ -43,4 +44,6 @@ build() {
 build etcd go.etcd.io/etcd/server/v3 etcd
 build kubernetes k8s.io/kubernetes/cmd/kube-apiserver kube-apiserver
 build kubernetes k8s.io/kubernetes/cmd/kube-controller-manager kube-controller-manager
+build coredns . "coredns-$coredns"
+ln -sfn "coredns-$coredns" "$programs/coredns"
 echo "$programs"
