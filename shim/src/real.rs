@@ -32,13 +32,14 @@ macro_rules! real {
                 concat!(stringify!($function), "\0"),
                 concat!($($older,)? "\0"),
             );
-            let Some(function) = NEXT.address() else {
-                return $absent;
-            };
-            // SAFETY: every libc gives the function of that name this type; the caller's contract.
-            unsafe {
-                let function: Function = core::mem::transmute::<NonNull<c_void>, _>(function);
-                function($($argument),*)
+            match NEXT.address() {
+                // SAFETY: every libc gives the function of that name this type; the caller's
+                // contract.
+                Some(function) => unsafe {
+                    let function: Function = core::mem::transmute::<NonNull<c_void>, _>(function);
+                    function($($argument),*)
+                },
+                None => $absent,
             }
         }
     )+};
