@@ -2,11 +2,13 @@
 
 use crate::{
     namespace::Namespaces,
+    recording::{Recording, Recordings},
     wire::{self, Question, Record, kind, rcode},
 };
 use anyhow::{Context, Result};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt,
     io::{Read, Write},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
@@ -20,21 +22,36 @@ use std::{
 /// What a name does instead of being looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behavior {
-    /// SERVFAIL.
-    Fail,
-    /// REFUSED.
-    Refuse,
+    /// An answer with this code and nothing else, see [`rcode`].
+    Answer(u8),
     /// No answer at all.
     Drop,
 }
 
+/// Answers a whole message in place of the script; the flag says that it came over TCP. Nothing:
+/// no answer is sent.
+pub type Upstream = Arc<dyn Fn(&[u8], bool) -> Option<Vec<u8>> + Send + Sync>;
+
 /// Everything that a server knows. A name without records that other names lie below is NODATA,
-/// any other is NXDOMAIN.
-#[derive(Clone, Debug, Default)]
+/// any other is NXDOMAIN. For names in the cluster's zones recordings, or a real server, can take
+/// the place of the records; names that misbehave do so all the same.
+#[derive(Clone, Default)]
 pub struct Script {
     records: HashMap<(String, u16), Vec<Vec<u8>>>,
     names: HashSet<String>,
-    behaviors: HashMap<String, Behavior>,
+    behaviors: HashMap<(String, Option<u16>), Behavior>,
+    recordings: Option<Arc<Recordings>>,
+    upstream: Option<Upstream>,
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Script")
+            .field("names", &self.names)
+            .field("behaviors", &self.behaviors)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Script {
@@ -78,7 +95,36 @@ impl Script {
     /// A name that misbehaves.
     #[must_use]
     pub fn behavior(mut self, name: &str, behavior: Behavior) -> Self {
-        self.behaviors.insert(name.to_lowercase(), behavior);
+        self.behaviors.insert((name.to_lowercase(), None), behavior);
+        self
+    }
+
+    /// A name that misbehaves when asked for one type.
+    #[must_use]
+    pub fn behavior_of(mut self, name: &str, kind: u16, behavior: Behavior) -> Self {
+        self.behaviors
+            .insert((name.to_lowercase(), Some(kind)), behavior);
+        self
+    }
+
+    /// Answers from `recordings` whatever they hold, before its own records.
+    #[must_use]
+    pub fn recorded(mut self, recordings: Arc<Recordings>) -> Self {
+        self.recordings = Some(recordings);
+        self
+    }
+
+    /// Hands every question for a name in the cluster's zones to `upstream`.
+    #[must_use]
+    pub fn forwarded(mut self, upstream: Upstream) -> Self {
+        self.upstream = Some(upstream);
+        self
+    }
+
+    /// Adds a record of any type.
+    #[must_use]
+    pub fn record(mut self, name: &str, kind: u16, data: Vec<u8>) -> Self {
+        self.add(name, kind, data);
         self
     }
 
@@ -97,8 +143,14 @@ impl Script {
         }
     }
 
+    /// What was recorded for a question.
+    fn recording(&self, question: &Question) -> Option<&Recording> {
+        let recordings = self.recordings.as_ref()?;
+        recordings.find(&question.name, question.kind)
+    }
+
     /// The response, or nothing when none is to be sent.
-    fn answer(&self, question: &Question, limit: usize) -> Option<Vec<u8>> {
+    pub fn answer(&self, question: &Question, limit: usize) -> Option<Vec<u8>> {
         let respond = |code, answers: &[Record]| {
             Some(wire::respond(
                 question,
@@ -108,11 +160,16 @@ impl Script {
                 limit,
             ))
         };
-        match self.behaviors.get(&question.name) {
-            Some(Behavior::Fail) => return respond(rcode::SERVFAIL, &[]),
-            Some(Behavior::Refuse) => return respond(rcode::REFUSED, &[]),
+        let behavior = [Some(question.kind), None]
+            .iter()
+            .find_map(|kind| self.behaviors.get(&(question.name.clone(), *kind)));
+        match behavior {
+            Some(Behavior::Answer(code)) => return respond(*code, &[]),
             Some(Behavior::Drop) => return None,
             None => {}
+        }
+        if let Some(recording) = self.recording(question) {
+            return Some(recording.respond(question, limit));
         }
         let mut answers = Vec::new();
         let mut owner = question.name.clone();
@@ -169,6 +226,17 @@ pub fn reverse_name(address: IpAddr) -> String {
     }
 }
 
+/// Whether the cluster's DNS has the name in one of its zones: the cluster's own, and reverse
+/// lookup of addresses that the fixture gives to services and pods.
+pub fn is_in_cluster(name: &str) -> bool {
+    ["cluster.local", "10.in-addr.arpa", "0.0.d.f.ip6.arpa"]
+        .iter()
+        .any(|zone| {
+            let above = name.strip_suffix(zone);
+            above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+        })
+}
+
 /// One question that the server saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
@@ -189,6 +257,7 @@ pub struct Server {
 struct State {
     script: Script,
     log: Mutex<Vec<Asked>>,
+    unrecorded: Mutex<BTreeSet<(String, u16)>>,
     stop: AtomicBool,
 }
 
@@ -204,6 +273,7 @@ impl Server {
         let state = Arc::new(State {
             script,
             log: Mutex::default(),
+            unrecorded: Mutex::default(),
             stop: AtomicBool::new(false),
         });
         let server = Self {
@@ -219,6 +289,13 @@ impl Server {
     /// Takes what was asked since the last call.
     pub fn take_log(&self) -> Vec<Asked> {
         core::mem::take(&mut *self.state.log())
+    }
+
+    /// The questions for names in the cluster's zones, so far, that the recordings (of a script
+    /// that has some) do not hold: the script's own records answered them.
+    pub fn unrecorded(&self) -> BTreeSet<(String, u16)> {
+        let held = self.state.unrecorded.lock();
+        held.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -243,6 +320,16 @@ impl State {
             kind: question.kind,
             tcp,
         });
+        if is_in_cluster(&question.name) {
+            if let Some(upstream) = &self.script.upstream {
+                return upstream(message, tcp);
+            }
+            if self.script.recordings.is_some() && self.script.recording(&question).is_none() {
+                let held = self.unrecorded.lock();
+                let mut held = held.unwrap_or_else(PoisonError::into_inner);
+                held.insert((question.name.clone(), question.kind));
+            }
+        }
         // RFC 1035 section 4.2.1 without EDNS; section 4.2.2.
         self.script
             .answer(&question, if tcp { 65_535 } else { 512 })

@@ -24,6 +24,7 @@ pub mod http;
 pub mod namespace;
 pub mod pod;
 pub mod probe;
+pub mod recording;
 pub mod reply;
 pub mod session;
 pub mod shop;

@@ -1,5 +1,6 @@
 //! As much of the DNS wire format (RFC 1035 section 4) as a scripted server needs.
 
+use crate::recording;
 use anyhow::{Context, Result, bail};
 use std::net::IpAddr;
 
@@ -7,26 +8,91 @@ use std::net::IpAddr;
 pub mod kind {
     /// IPv4 address.
     pub const A: u16 = 1;
+    /// Name server.
+    pub const NS: u16 = 2;
     /// Alias.
     pub const CNAME: u16 = 5;
     /// Start of a zone of authority.
     pub const SOA: u16 = 6;
     /// Name of an address.
     pub const PTR: u16 = 12;
+    /// Text.
+    pub const TXT: u16 = 16;
     /// IPv6 address.
     pub const AAAA: u16 = 28;
+    /// Host and port of a service.
+    pub const SRV: u16 = 33;
+    /// Pseudo-record of EDNS.
+    pub const OPT: u16 = 41;
+    /// Service binding of HTTPS.
+    pub const HTTPS: u16 = 65;
+    /// Every type, in a question.
+    pub const ANY: u16 = 255;
+
+    const NAMES: [(u16, &str); 12] = [
+        (A, "A"),
+        (NS, "NS"),
+        (CNAME, "CNAME"),
+        (SOA, "SOA"),
+        (PTR, "PTR"),
+        (15, "MX"),
+        (TXT, "TXT"),
+        (AAAA, "AAAA"),
+        (SRV, "SRV"),
+        (OPT, "OPT"),
+        (HTTPS, "HTTPS"),
+        (ANY, "ANY"),
+    ];
+
+    /// Its name, `TYPE4711` for one without.
+    pub fn to_text(kind: u16) -> String {
+        let known = NAMES.iter().find(|(number, _)| *number == kind);
+        known.map_or_else(|| format!("TYPE{kind}"), |(_, name)| (*name).into())
+    }
+
+    /// The number of such a name.
+    pub fn from_text(text: &str) -> Option<u16> {
+        let known = NAMES.iter().find(|(_, name)| *name == text);
+        known.map_or_else(
+            || text.strip_prefix("TYPE")?.parse().ok(),
+            |(number, _)| Some(*number),
+        )
+    }
 }
 
 /// Response codes by number.
 pub mod rcode {
     /// No error; without answers: NODATA.
     pub const NOERROR: u8 = 0;
+    /// The server does not understand.
+    pub const FORMERR: u8 = 1;
     /// The server failed.
     pub const SERVFAIL: u8 = 2;
     /// No such name.
     pub const NXDOMAIN: u8 = 3;
+    /// The server cannot do this.
+    pub const NOTIMP: u8 = 4;
     /// The server does not want to.
     pub const REFUSED: u8 = 5;
+
+    const NAMES: [&str; 6] = [
+        "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED",
+    ];
+
+    /// Its name, `RCODE9` for one without.
+    pub fn to_text(code: u8) -> String {
+        let known = NAMES.get(usize::from(code));
+        known.map_or_else(|| format!("RCODE{code}"), |name| (*name).into())
+    }
+
+    /// The number of such a name.
+    pub fn from_text(text: &str) -> Option<u8> {
+        let known = NAMES.iter().position(|name| *name == text);
+        known.map_or_else(
+            || text.strip_prefix("RCODE")?.parse().ok(),
+            |number| u8::try_from(number).ok(),
+        )
+    }
 }
 
 /// A query's identifier, flags and only question.
@@ -34,7 +100,7 @@ pub mod rcode {
 pub struct Question {
     /// The message's identifier.
     pub id: u16,
-    /// Lower case, no trailing dot; the root is empty.
+    /// Lower case, no trailing dot, odd bytes as `\DDD`; the root is empty.
     pub name: String,
     /// The type asked for, see [`kind`].
     pub kind: u16,
@@ -69,7 +135,7 @@ pub fn parse(message: &[u8]) -> Result<Question> {
             break;
         }
         let label = message.get(at..at + length).context("short label")?;
-        labels.push(String::from_utf8_lossy(label).to_lowercase());
+        labels.push(recording::escape(label, recording::IN_NAMES).to_lowercase());
         at += length;
     }
     let fixed = message.get(at..at + 4).context("short question")?;
@@ -130,7 +196,7 @@ pub fn address(address: IpAddr) -> (u16, Vec<u8>) {
     }
 }
 
-/// A name in wire form, uncompressed.
+/// A name in wire form, uncompressed; odd bytes stand as `\\DDD` in the text.
 pub fn name(text: &str) -> Vec<u8> {
     let mut wire = Vec::new();
     for label in text
@@ -138,8 +204,9 @@ pub fn name(text: &str) -> Vec<u8> {
         .split('.')
         .filter(|label| !label.is_empty())
     {
+        let label = recording::unescape(label).unwrap_or_else(|_| label.into());
         wire.push(u8::try_from(label.len()).unwrap_or(63));
-        wire.extend(label.as_bytes());
+        wire.extend(label);
     }
     wire.push(0);
     wire
