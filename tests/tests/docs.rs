@@ -25,11 +25,19 @@ fn every_row_of_the_compatibility_table_names_a_test() -> Result<()> {
     Ok(())
 }
 
-/// The text of `tests/tests/FILE.rs`, or of `tests/tests/cluster/FILE.rs`.
+/// The text of `tests/tests/FILE.rs`, of `tests/tests/cluster/FILE.rs`, or of every file in
+/// `tests/tests/FILE`.
 fn source_of(file: &str) -> Result<String> {
     let folder: &Path = &repository().join("tests/tests");
     let name = format!("{file}.rs");
-    fs::read_to_string(folder.join(&name))
-        .or_else(|_| fs::read_to_string(folder.join("cluster").join(&name)))
-        .context(name)
+    for place in [folder.join(&name), folder.join("cluster").join(&name)] {
+        if place.exists() {
+            return Ok(fs::read_to_string(place)?);
+        }
+    }
+    let mut text = String::new();
+    for entry in fs::read_dir(folder.join(file)).context(name)? {
+        text += &fs::read_to_string(entry?.path())?;
+    }
+    Ok(text)
 }
