@@ -1,12 +1,14 @@
-//! The `gethostbyname` family from the stub's answer.
+//! The `gethostbyname` and `gethostbyaddr` families from the stub's answer.
 
 use crate::error::{self, Negative, absent_data, absent_name};
 use core::cell::UnsafeCell;
-use core::ffi::{c_char, c_int};
+use core::ffi::{c_char, c_int, c_void};
 use core::ptr::null_mut;
-use libc::hostent;
+use libc::{hostent, socklen_t};
 use nss_k8s_stub::sys::{self, Buffer, Libc, host_entry};
-use nss_k8s_stub::{Address, Door, Families, Family, Name, Outcome, Query, resolve};
+use nss_k8s_stub::{
+    Address, Door, Families, Family, Name, Outcome, Query, Reason, resolve, reverse,
+};
 
 /// Where an `_r` function puts its answer: the program's own pointers.
 #[derive(Clone, Copy)]
@@ -31,6 +33,32 @@ pub(crate) unsafe fn answer(
     // SAFETY: the caller's contract.
     let buffer = unsafe { Buffer::new(target.buffer, target.length) };
     let (libc, verdict) = look_up(call, name?, family, buffer)?;
+    // SAFETY: the caller's contract.
+    Some(unsafe { deliver(libc, verdict, target) })
+}
+
+/// Answers `gethostbyaddr_r`: its return value, or `None` when the real function must.
+///
+/// # Safety
+/// `question` and `target` are as the C function's arguments.
+pub(crate) unsafe fn answer_address(
+    call: &str,
+    question: &Question,
+    target: &Target,
+) -> Option<c_int> {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let buffer = Buffer::new(target.buffer, target.length);
+        let (libc, entry) = look_back(call, question, buffer)?;
+        Some(deliver(libc, Verdict::Found(entry), target))
+    }
+}
+
+/// Writes what an `_r` function reports; its return value.
+///
+/// # Safety
+/// The pointers of `target` are writable.
+unsafe fn deliver(libc: Libc, verdict: Verdict, target: &Target) -> c_int {
     // SAFETY: the caller's contract, for each pointer below.
     unsafe {
         match verdict {
@@ -40,12 +68,12 @@ pub(crate) unsafe fn answer(
                 if libc == Libc::Glibc {
                     *target.resolver_error = error::NETDB_SUCCESS;
                 }
-                Some(0)
+                0
             }
             Verdict::Absent(negative) => {
                 *target.result = null_mut();
                 *target.resolver_error = negative.resolver;
-                Some(negative.returned)
+                negative.returned
             }
             Verdict::TooSmall => {
                 *target.result = null_mut();
@@ -53,7 +81,7 @@ pub(crate) unsafe fn answer(
                     *target.resolver_error = error::NETDB_INTERNAL;
                     sys::set_errno(libc::ERANGE);
                 }
-                Some(libc::ERANGE)
+                libc::ERANGE
             }
         }
     }
@@ -129,6 +157,32 @@ pub(crate) unsafe fn answer_static(
     }
 }
 
+/// Answers `gethostbyaddr`; `None` when the real function must.
+///
+/// # Safety
+/// `question` is as the C function's arguments, and no other thread is in such a function.
+pub(crate) unsafe fn answer_address_static(
+    call: &str,
+    question: &Question,
+    place: &Static,
+) -> Option<*mut hostent> {
+    // SAFETY: the caller's contract. The address was read before the buffer is written.
+    unsafe {
+        let buffer = Buffer::new(place.room.get().cast(), ROOM);
+        let (_, entry) = look_back(call, question, buffer)?;
+        place.entry.get().write(entry);
+    }
+    Some(place.entry.get())
+}
+
+/// The address that a program asks about: its own pointer.
+#[derive(Clone, Copy)]
+pub(crate) struct Question {
+    pub(crate) address: *const c_void,
+    pub(crate) length: socklen_t,
+    pub(crate) family: c_int,
+}
+
 /// What we know ourselves.
 enum Verdict {
     Found(hostent),
@@ -201,4 +255,96 @@ fn entry(
     };
     let alias = |index: usize| aliases.get(index).copied();
     host_entry(buffer, canonical, aliases.len(), &alias, family, found)
+}
+
+/// The names of an address. Only an answer is ours: `None`, when the real function must answer, is
+/// also what no names and too small a buffer come to, since each libc reports those in its own way.
+///
+/// # Safety
+/// `question` is as the C functions' arguments.
+unsafe fn look_back(call: &str, question: &Question, buffer: Buffer) -> Option<(Libc, hostent)> {
+    // SAFETY: the caller's contract.
+    let address = match unsafe { question.address() } {
+        Ok(address) => address,
+        Err(refusal) => {
+            sys::debug_pass(call, b"", refusal);
+            return None;
+        }
+    };
+    match names(&address, buffer) {
+        Ok((libc, entry, count)) => {
+            sys::debug_reverse(call, &address, Outcome::Answer { count });
+            Some((libc, entry))
+        }
+        Err(reason) => {
+            sys::debug_reverse(call, &address, Outcome::Pass(reason));
+            None
+        }
+    }
+}
+
+impl Question {
+    /// The address, or why it is none that we look for.
+    ///
+    /// # Safety
+    /// `self.address` is null or has `self.length` readable bytes.
+    unsafe fn address(&self) -> Result<Address, &'static str> {
+        if self.address.is_null() {
+            return Err("family");
+        }
+        match (self.family, self.length) {
+            // SAFETY: the caller's contract: four bytes.
+            (libc::AF_INET, 4) => Ok(Address::v4(unsafe {
+                self.address.cast::<[u8; 4]>().read_unaligned()
+            })),
+            (libc::AF_INET6, 16) => {
+                // SAFETY: the caller's contract: sixteen bytes.
+                let octets = unsafe { self.address.cast::<[u8; 16]>().read_unaligned() };
+                // glibc answers with the IPv4 address, musl asks for the IPv6 one.
+                if u128::from_be_bytes(octets) >> 32 == 0xffff {
+                    Err("v4-mapped")
+                } else {
+                    Ok(Address::v6(octets))
+                }
+            }
+            _ => Err("family"),
+        }
+    }
+}
+
+/// The names of `address` as this process's libc lays them out, and how many there are: in glibc
+/// the first is `h_name` and the others are aliases; musl has one, which is its own only alias
+/// (src/network/gethostbyaddr_r.c).
+fn names(address: &Address, mut buffer: Buffer) -> Result<(Libc, hostent, usize), Reason> {
+    /// So many are gathered on the stack (254 bytes each).
+    const NEAR: usize = 4;
+    let libc = sys::host_libc().ok_or(Reason::Libc)?;
+    let mut near = [Name::EMPTY; NEAR];
+    let mut names: &mut [Name] = &mut near;
+    let mut outcome = reverse(address, Door::Shim, names);
+    if let Outcome::Room(count) = outcome {
+        names = buffer.take_tail(count, Name::EMPTY).ok_or(Reason::Buffer)?;
+        outcome = reverse(address, Door::Shim, names);
+    }
+    let count = match outcome {
+        Outcome::Answer { count } => count,
+        Outcome::Room(_) => return Err(Reason::Buffer),
+        Outcome::Pass(reason) => return Err(reason),
+        Outcome::NoData | Outcome::NxDomain | Outcome::Chase => return Err(Reason::NoName),
+    };
+    let found = names.get(..count).unwrap_or(&[]);
+    let (first, others) = found.split_first().ok_or(Reason::NoName)?;
+    let aliases = match libc {
+        Libc::Glibc => others,
+        Libc::Musl => core::slice::from_ref(first),
+    };
+    let entry = host_entry(
+        buffer,
+        first.as_bytes(),
+        aliases.len(),
+        &|index| Some(aliases.get(index)?.as_bytes()),
+        address.family,
+        core::slice::from_ref(address),
+    );
+    Ok((libc, entry.ok_or(Reason::Buffer)?, count))
 }

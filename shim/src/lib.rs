@@ -31,8 +31,8 @@ mod real;
 mod request;
 mod service;
 
-use core::ffi::{CStr, c_char, c_int};
-use libc::{addrinfo, hostent};
+use core::ffi::{CStr, c_char, c_int, c_void};
+use libc::{addrinfo, hostent, socklen_t};
 use nss_k8s_stub::sys;
 
 /// `getaddrinfo` (POSIX; glibc's nss/getaddrinfo.c, musl's src/network/getaddrinfo.c).
@@ -149,6 +149,78 @@ pub unsafe extern "C" fn gethostbyname2_r(
             None => {
                 real::gethostbyname2_r(name, family, entry, buffer, length, result, resolver_error)
             }
+        }
+    }
+}
+
+/// `gethostbyaddr`: in static memory that the next call overwrites, as the C function's.
+///
+/// # Safety
+/// As the C function: `address` has `length` readable bytes, and no other thread calls it at the
+/// same time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gethostbyaddr(
+    address: *const c_void,
+    length: socklen_t,
+    family: c_int,
+) -> *mut hostent {
+    static PLACE: host::Static = host::Static::new();
+    let question = host::Question {
+        address,
+        length,
+        family,
+    };
+    // SAFETY: the caller's contract.
+    unsafe {
+        match host::answer_address_static("gethostbyaddr", &question, &PLACE) {
+            Some(entry) => entry,
+            None => real::gethostbyaddr(address, length, family),
+        }
+    }
+}
+
+/// `gethostbyaddr_r`, in the caller's buffer.
+///
+/// # Safety
+/// As the C function: `address` has `address_length` readable bytes, `buffer` has `length` writable
+/// bytes, the other pointers are writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gethostbyaddr_r(
+    address: *const c_void,
+    address_length: socklen_t,
+    family: c_int,
+    entry: *mut hostent,
+    buffer: *mut c_char,
+    length: usize,
+    result: *mut *mut hostent,
+    resolver_error: *mut c_int,
+) -> c_int {
+    let question = host::Question {
+        address,
+        length: address_length,
+        family,
+    };
+    let target = host::Target {
+        entry,
+        buffer,
+        length,
+        result,
+        resolver_error,
+    };
+    // SAFETY: the caller's contract.
+    unsafe {
+        match host::answer_address("gethostbyaddr_r", &question, &target) {
+            Some(code) => code,
+            None => real::gethostbyaddr_r(
+                address,
+                address_length,
+                family,
+                entry,
+                buffer,
+                length,
+                result,
+                resolver_error,
+            ),
         }
     }
 }

@@ -7,7 +7,7 @@
 use crate::error;
 use core::ffi::{c_char, c_int, c_void};
 use core::ptr::{NonNull, null_mut};
-use libc::{addrinfo, hostent};
+use libc::{addrinfo, hostent, socklen_t};
 use nss_k8s_stub::sys::{self, NextFunction};
 
 /// Defines, per row, a function that calls the host's.
@@ -80,6 +80,26 @@ real! {
     /// The real `gethostbyname2_r`.
     fn gethostbyname2_r(
         name: *const c_char,
+        family: c_int,
+        entry: *mut hostent,
+        buffer: *mut c_char,
+        length: usize,
+        result: *mut *mut hostent,
+        resolver_error: *mut c_int,
+    // SAFETY: the caller's contract.
+    ) -> c_int, absent unsafe { no_result(result, resolver_error) };
+
+    /// The real `gethostbyaddr`.
+    fn gethostbyaddr(
+        address: *const c_void,
+        length: socklen_t,
+        family: c_int,
+    ) -> *mut hostent, absent no_entry();
+
+    /// The real `gethostbyaddr_r`.
+    fn gethostbyaddr_r(
+        address: *const c_void,
+        address_length: socklen_t,
         family: c_int,
         entry: *mut hostent,
         buffer: *mut c_char,

@@ -71,6 +71,10 @@ pub enum Reason {
     Libc,
     /// `HOSTALIASES` is set: libc renames before it looks up.
     HostAliases,
+    /// The zone has no name for the address, and only libc knows how it says so.
+    NoName,
+    /// The caller's buffer is too small, and only libc knows for what it is large enough.
+    Buffer,
 }
 
 impl Reason {
@@ -108,6 +112,8 @@ impl Reason {
             Self::Malformed => "malformed",
             Self::Libc => "libc",
             Self::HostAliases => "host-aliases",
+            Self::NoName => "no-name",
+            Self::Buffer => "buffer",
         }
     }
 }

@@ -93,7 +93,16 @@ fn every_entry_point_is_reached() -> Result<()> {
             "_nss_k8s_gethostbyname2_r",
             "gethostbyname2_r",
         ),
-        ("addr 10.96.1.10", "_nss_k8s_gethostbyaddr_r", ""),
+        (
+            "addr 10.96.1.10",
+            "_nss_k8s_gethostbyaddr_r",
+            "gethostbyaddr",
+        ),
+        (
+            "addrr 10.96.1.10 1024",
+            "_nss_k8s_gethostbyaddr_r",
+            "gethostbyaddr_r",
+        ),
         ("name 10.96.1.10 80 0", "_nss_k8s_gethostbyaddr_r", ""),
     ];
     for door in Door::OURS {

@@ -41,6 +41,8 @@ fn guests() -> Result<[Guest; 2]> {
             most_bytes: 96 * 1024,
             exports: &[
                 "getaddrinfo",
+                "gethostbyaddr",
+                "gethostbyaddr_r",
                 "gethostbyname",
                 "gethostbyname2",
                 "gethostbyname2_r",

@@ -24,9 +24,10 @@ fn ld_so_preload_with_both_libraries() -> Result<()> {
     pod.replace("ld.so.preload", &list)?;
     for (line, call) in [
         (vec!["getent", "ahosts", "api"], "getaddrinfo"),
-        // `getent -s` goes to the module alone.
+        (vec!["getent", "hosts", "10.96.1.10"], "gethostbyaddr"),
+        // What the shim leaves to libc comes to the module.
         (
-            vec!["getent", "-s", "hosts:k8s", "hosts", "10.96.1.10"],
+            vec!["getent", "-s", "hosts:k8s", "hosts", "::ffff:10.96.1.10"],
             "_nss_k8s_gethostbyaddr_r",
         ),
     ] {
