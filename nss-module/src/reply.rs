@@ -26,8 +26,10 @@ pub struct Tuple {
 
 const _: () = assert!(size_of::<Tuple>() == 40);
 
-/// So many addresses are gathered on the stack (17 bytes each): threads may have 64 KiB of it.
-const NEAR_ADDRESSES: usize = 32;
+/// So many addresses are gathered on the stack of every call (17 bytes each, and each is cleared).
+const NEAR_ADDRESSES: usize = 8;
+/// So many where that was too few: threads may have 64 KiB.
+const MORE_ADDRESSES: usize = 64;
 /// So many names (254 bytes each).
 const NEAR_NAMES: usize = 4;
 
@@ -117,7 +119,7 @@ fn addresses<T>(
     call: &str,
     name: &[u8],
     families: Families,
-    mut buffer: Buffer,
+    buffer: Buffer,
     write: impl FnOnce(&[Address], &Name, Buffer) -> Option<T>,
 ) -> Verdict<T> {
     let query = Query {
@@ -125,21 +127,46 @@ fn addresses<T>(
         families,
         door: Door::Nss,
     };
-    let mut canonical = Name::EMPTY;
+    let mut canonical = Name::new();
     let mut near = [Address::UNSPECIFIED; NEAR_ADDRESSES];
-    let mut room: &mut [Address] = &mut near;
-    let mut outcome = resolve(&query, room, &mut canonical);
+    let outcome = resolve(&query, &mut near, &mut canonical);
     if let Outcome::Room(count) = outcome {
-        let Some(far) = buffer.take_tail(count, Address::UNSPECIFIED) else {
-            sys::debug(call, name, outcome);
-            return Verdict::TooSmall;
-        };
-        room = far;
-        outcome = resolve(&query, room, &mut canonical);
+        return more_addresses(call, &query, count, buffer, write);
     }
+    let verdict = Verdict::of(outcome, |count| {
+        write(near.get(..count)?, &canonical, buffer)
+    });
+    sys::debug(call, name, outcome);
+    verdict
+}
+
+/// The same for an answer of about `count` addresses: on a larger stack, or in the buffer's tail.
+#[cold]
+#[inline(never)]
+fn more_addresses<T>(
+    call: &str,
+    query: &Query<'_>,
+    count: usize,
+    mut buffer: Buffer,
+    write: impl FnOnce(&[Address], &Name, Buffer) -> Option<T>,
+) -> Verdict<T> {
+    let mut canonical = Name::new();
+    let mut more = [Address::UNSPECIFIED; MORE_ADDRESSES];
+    let room = if count <= MORE_ADDRESSES {
+        &mut more
+    } else {
+        match buffer.take_tail(count, Address::UNSPECIFIED) {
+            Some(tail) => tail,
+            None => {
+                sys::debug(call, query.name, Outcome::Room(count));
+                return Verdict::TooSmall;
+            }
+        }
+    };
+    let outcome = resolve(query, room, &mut canonical);
     let verdict = Verdict::of(outcome, |count| {
         write(room.get(..count)?, &canonical, buffer)
     });
-    sys::debug(call, name, outcome);
+    sys::debug(call, query.name, outcome);
     verdict
 }

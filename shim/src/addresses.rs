@@ -43,7 +43,7 @@ pub(crate) unsafe fn answer(
         families: request.families,
         door: Door::Shim,
     };
-    let mut canonical = Name::EMPTY;
+    let mut canonical = Name::new();
     let mut near = [Address::UNSPECIFIED; NEAR];
     match resolve(&query, &mut near, &mut canonical) {
         Outcome::Room(count) => keeping_errno(|| {

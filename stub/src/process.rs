@@ -8,7 +8,7 @@ use crate::sys::{self, Libc, RawOs};
 use crate::walk::{is_ours, walk};
 use core::ffi::CStr;
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use nss_k8s_zone::{Address, Found, Name, Now, Reader, Snapshot, Unavailable};
 
 /// Where every pod finds its zone.
@@ -156,8 +156,9 @@ fn share_of(name: &[u8]) -> u16 {
 fn zone_path() -> Result<&'static CStr, Reason> {
     /// What the environment said; 0: not looked yet.
     static STATE: AtomicU8 = AtomicU8::new(0);
-    /// The path of state CUSTOM, NUL-terminated.
+    /// The path of state CUSTOM, NUL-terminated, and its length with the NUL.
     static PATH: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+    static LENGTH: AtomicUsize = AtomicUsize::new(0);
     const DEFAULT: u8 = 1;
     const CUSTOM: u8 = 2;
     const DISABLED: u8 = 3;
@@ -169,7 +170,7 @@ fn zone_path() -> Result<&'static CStr, Reason> {
         } else {
             match environment(c"NSS_K8S_DIR").map(CStr::to_bytes) {
                 None | Some([]) => DEFAULT,
-                Some(directory) if publish_path(&PATH, directory) => CUSTOM,
+                Some(directory) if publish_path(&PATH, &LENGTH, directory) => CUSTOM,
                 Some(_) => UNUSABLE,
             }
         };
@@ -179,8 +180,15 @@ fn zone_path() -> Result<&'static CStr, Reason> {
     match state {
         DEFAULT => Ok(ZONE_PATH),
         CUSTOM => match NonNull::new(PATH.load(Ordering::Acquire)) {
-            // SAFETY: published whole, NUL-terminated, never written again and never unmapped.
-            Some(path) => Ok(unsafe { CStr::from_ptr(path.as_ptr().cast()) }),
+            // SAFETY: published whole, never written again and never unmapped; the length was
+            // stored before the state, ends with the NUL, and is the same for every thread.
+            Some(path) => Ok(unsafe {
+                let length = LENGTH.load(Ordering::Relaxed);
+                CStr::from_bytes_with_nul_unchecked(core::slice::from_raw_parts(
+                    path.as_ptr(),
+                    length,
+                ))
+            }),
             None => Err(Reason::Unavailable(Unavailable::Absent)),
         },
         DISABLED => Err(Reason::Disabled),
@@ -194,7 +202,7 @@ fn is_set(value: Option<&CStr>) -> bool {
 }
 
 /// Joins the directory and the file's name in memory of our own; false when it is too long.
-fn publish_path(place: &AtomicPtr<u8>, directory: &[u8]) -> bool {
+fn publish_path(place: &AtomicPtr<u8>, size: &AtomicUsize, directory: &[u8]) -> bool {
     let length = directory.len().saturating_add(ZONE_FILE.len());
     if length >= PATH_MAX {
         return false;
@@ -207,7 +215,8 @@ fn publish_path(place: &AtomicPtr<u8>, directory: &[u8]) -> bool {
     for (to, from) in text.iter_mut().zip(directory.iter().chain(ZONE_FILE)) {
         *to = *from;
     }
-    // Release: who loads the pointer sees the path.
+    size.store(length.saturating_add(1), Ordering::Relaxed);
+    // Release: who loads the pointer sees the path and its length.
     let published = place.compare_exchange(
         null_mut(),
         memory.as_ptr(),

@@ -176,7 +176,8 @@ pub(crate) fn walk(
     if !is_ours(resolv_conf, zone) {
         return Outcome::Pass(Reason::Foreign);
     }
-    let candidate = Candidate::new(question.name);
+    let mut text = Name::new();
+    let candidate = Candidate::new(question.name, &mut text);
     let doubt = None;
     let mut walk = Walk {
         resolv_conf,
@@ -213,7 +214,7 @@ struct Walk<'w, Z, T> {
     question: &'w Question<'w>,
     room: &'w mut [Address],
     canonical: &'w mut Name,
-    candidate: Candidate,
+    candidate: Candidate<'w>,
     /// A candidate was taken for absent that DNS alone knows for certain: a negative end passes.
     doubt: Option<Ask>,
     trace: &'w mut T,

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Speed of getaddrinfo + freeaddrinfo in one warm process: through the shim, through the NSS module,
-# and by libc alone with a DNS server and with /etc/hosts. All variants run in turn, ROUNDS times, on
+# through an NSS module that returns a constant, and by libc alone with a DNS server and with /etc/hosts. All variants run in turn, ROUNDS times, on
 # one core together with the DNS server, in a pod-like mount and network namespace; the table
 # shows the median over the rounds of each run's median. The zone holds 10,000 services with 15
 # endpoints each (SERVICES and ENDPOINTS change that).
@@ -8,7 +8,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 export PATH=$PATH:/usr/sbin
-rounds=${ROUNDS:-5} services=${SERVICES:-10000} endpoints=${ENDPOINTS:-15} core=${CORE:-0}
+rounds=${ROUNDS:-9} services=${SERVICES:-10000} endpoints=${ENDPOINTS:-15} core=${CORE:-0}
 guests=${NSS_K8S_GUESTS:-$top/build/guests}
 
 [[ $(id -u) == 0 ]] || { echo "the benches need root: they run in mount and network namespaces of their own" >&2; exit 1; }
@@ -59,7 +59,9 @@ awk '{ split($1, label, "."); print $2 "\t" label[1] }' "$work/names" >>"$work/h
 } >"$work/unbound.conf"
 taskset -c "$core" unbound -d -c "$work/unbound.conf" >/dev/null 2>&1 &
 server=$!
+printf 'hosts: files constant dns\n' >"$work/nsswitch.constant"
 gcc -O2 -o "$work/lookup-glibc" "$here/lookup.c"
+gcc -O2 -shared -fPIC -o "$work/libnss_constant.so.2" "$here/constant.c"
 musl-gcc -O2 -o "$work/lookup-musl" "$here/lookup.c"
 
 # one LIBC VARIANT NAME FAMILY CALLS BATCH -> the run's line
@@ -68,6 +70,7 @@ one() {
     case $variant in
         hosts) hosts=$work/hosts.full ;;
         nss) nsswitch=$work/nsswitch.k8s library=$guests ;;
+        constant) nsswitch=$work/nsswitch.constant library=$work ;;
         shim) preload=$guests/libnss_k8s_preload.so ;;
     esac
     unshare --mount --propagation private -- bash -c '
@@ -80,13 +83,15 @@ median() { sort -g | awk '{ value[NR] = $1 } END { print NR % 2 ? value[(NR + 1)
 
 for _ in $(seq 100); do one glibc dns api unspec 1 1 >/dev/null 2>&1 && break; sleep 0.05; done
 
-cases=("api unspec" "api inet" "dual unspec" "db unspec" "www.example.com unspec")
-variants=("glibc dns" "glibc hosts" "glibc nss" "glibc shim" "musl dns" "musl hosts" "musl shim")
+cases=("api unspec" "api inet" "dual unspec" "trio unspec" "db unspec" "www.example.com unspec")
+variants=("glibc dns" "glibc hosts" "glibc constant" "glibc nss" "glibc shim" "musl dns" "musl hosts" "musl shim")
 for round in $(seq "$rounds"); do
     for case in "${cases[@]}"; do
         for variant in "${variants[@]}"; do
             [[ $case == www* && $variant == *hosts ]] && continue
+            [[ $case != api* && $variant == *constant ]] && continue
             calls=2000 batch=10
+            [[ $case == api* && $variant =~ constant|nss ]] && calls=20000 batch=100
             [[ $variant == *shim && $case != www* ]] && calls=200000 batch=200
             # shellcheck disable=SC2086
             line=$(one $variant $case $calls $batch) || { echo "failed: $variant, $case: $line" >&2; exit 1; }
@@ -113,6 +118,11 @@ for case in "${cases[@]}"; do
         echo "| ${case/ /, } | $(<"$work/count.$case") | $libc | $dns | $hosts | $nss | $shim | $(ratio "$dns" "$shim") | $(ratio "$hosts" "$shim") | $(ratio "$dns" "$nss") |"
     done
 done
+echo
+for case in "api unspec" "api inet"; do
+    awk -v case="${case/ /, }" -v ours="$(value "glibc nss" "$case")" -v floor="$(value "glibc constant" "$case")" \
+        'BEGIN { printf "%s: the NSS module %d ns, one that returns a constant %d ns, difference %d ns\n", case, ours, floor, ours - floor }'
+done
 
 if command -v valgrind >/dev/null; then
     instructions() {
@@ -121,8 +131,9 @@ if command -v valgrind >/dev/null; then
     }
     echo
     echo "instructions per call in user space (callgrind, 2,200 calls less 200; a repeated string instruction counts once per byte or word):"
-    for variant in "glibc shim" "glibc nss" "glibc hosts"; do
-        for case in "api unspec" "db unspec"; do
+    for variant in "glibc shim" "musl shim" "glibc nss" "glibc constant" "glibc hosts"; do
+        for case in "api unspec" "trio unspec" "db unspec"; do
+            [[ $case != api* && $variant == *constant ]] && continue
             # shellcheck disable=SC2086
             few=$(instructions $variant $case 100) many=$(instructions $variant $case 1100)
             echo "- ${case/ /, }: ${variant}: $(((many - few) / 2000))"

@@ -90,7 +90,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The names that are looked up: one address, two families, `endpoints` addresses.
+/// The names that are looked up: one address, two families, three and `endpoints` addresses.
 fn publish_named(writer: &mut Writer, endpoints: usize) -> Result<()> {
     writer.put_namespace("prod")?;
     let web = Port {
@@ -114,18 +114,23 @@ fn publish_named(writer: &mut Writer, endpoints: usize) -> Result<()> {
             },
         )?;
     }
-    let db = ServiceKey::new("db", "prod")?;
-    writer.put_service(
-        &db,
-        &ServiceBody::Headless {
-            ports: vec![web.clone()],
-        },
-    )?;
-    let slice = slice(u32::MAX / 2, endpoints, &web);
-    for endpoint in &slice.endpoints {
-        println!("db.prod.svc.cluster.local {}", text(&endpoint.address));
+    for (service, first, count) in [("trio", u32::MAX / 4, 3), ("db", u32::MAX / 2, endpoints)] {
+        let key = ServiceKey::new(service, "prod")?;
+        writer.put_service(
+            &key,
+            &ServiceBody::Headless {
+                ports: vec![web.clone()],
+            },
+        )?;
+        let slice = slice(first, count, &web);
+        for endpoint in &slice.endpoints {
+            println!(
+                "{service}.prod.svc.cluster.local {}",
+                text(&endpoint.address)
+            );
+        }
+        writer.put_slice(&key, SliceId(1), &slice)?;
     }
-    writer.put_slice(&db, SliceId(1), &slice)?;
     Ok(())
 }
 

@@ -23,9 +23,11 @@ const ATTEMPTS: u32 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Now(pub u64);
 
-/// Why the zone cannot be asked at all: the caller passes.
+/// Why the zone cannot be asked at all: the caller passes. As wide as a count, so that a [`Found`]
+/// travels in two registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[repr(usize)]
 pub enum Unavailable {
     /// No zone file, or it may not be opened.
     Absent,
@@ -48,6 +50,7 @@ pub enum Unavailable {
 /// Why a name inside the zone must be asked of DNS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[repr(usize)]
 pub enum Ask {
     /// The service is absent in a namespace that exists and the miss policy says ask.
     Miss,

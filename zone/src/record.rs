@@ -12,57 +12,81 @@ pub(crate) const fn granule_word(granule: u32) -> usize {
     (granule as usize).wrapping_mul(GRANULE_WORDS)
 }
 
-/// A service, a namespace, or what stands for one.
+/// A service, a namespace, or what stands for one: its first two words, taken apart when asked.
 #[derive(Clone, Copy)]
 pub(crate) struct Head {
     /// Its first word.
     at: usize,
-    /// See [`kind`].
-    pub(crate) kind: u8,
-    /// No flag is defined yet.
-    pub(crate) flags: u8,
-    /// Bytes of the key.
-    pub(crate) key_length: usize,
-    /// The record's size.
-    #[cfg(feature = "writer")]
-    pub(crate) granules: u32,
-    /// Addresses of its own, by family.
-    pub(crate) v4: usize,
-    /// See `v4`.
-    pub(crate) v6: usize,
-    /// Ports of its own.
-    pub(crate) ports: usize,
-    /// Endpoint slices.
-    pub(crate) chunks: usize,
-    /// Bytes of a CNAME's target.
-    pub(crate) target_length: usize,
+    /// Kind, flags, length of the key, size.
+    first: u64,
+    /// Counts.
+    second: u64,
 }
 
 impl Head {
     /// The record at `granule`; `None` past the end.
     #[inline]
     pub(crate) fn load(words: Words<'_>, granule: u32) -> Option<Self> {
-        let at = granule_word(granule);
+        Self::load_at(words, granule_word(granule))
+    }
+
+    /// The record whose first word is at `at`; `None` past the end.
+    #[inline]
+    pub(crate) fn load_at(words: Words<'_>, at: usize) -> Option<Self> {
         let (first, second) = (words.load(at)?, words.load(at.wrapping_add(1))?);
-        Some(Self {
-            at,
-            kind: first as u8,
-            flags: (first >> 8) as u8,
-            key_length: bits(first, 16, 16) as usize,
-            #[cfg(feature = "writer")]
-            granules: (first >> 32) as u32,
-            v4: bits(second, 0, 8) as usize,
-            v6: bits(second, 8, 8) as usize,
-            ports: bits(second, 16, 16) as usize,
-            chunks: bits(second, 32, 16) as usize,
-            target_length: bits(second, 48, 16) as usize,
-        })
+        Some(Self { at, first, second })
+    }
+
+    /// Its first word.
+    pub(crate) const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// See [`kind`].
+    pub(crate) const fn kind(&self) -> u8 {
+        self.first as u8
+    }
+
+    /// Bytes of the key.
+    pub(crate) const fn key_length(&self) -> usize {
+        bits(self.first, 16, 16) as usize
+    }
+
+    /// The record's size.
+    #[cfg(feature = "writer")]
+    pub(crate) const fn granules(&self) -> u32 {
+        (self.first >> 32) as u32
+    }
+
+    /// IPv4 addresses of its own.
+    const fn v4(&self) -> usize {
+        bits(self.second, 0, 8) as usize
+    }
+
+    /// IPv6 addresses of its own.
+    const fn v6(&self) -> usize {
+        bits(self.second, 8, 8) as usize
+    }
+
+    /// Ports of its own.
+    const fn port_count(&self) -> usize {
+        bits(self.second, 16, 16) as usize
+    }
+
+    /// Endpoint slices.
+    pub(crate) const fn chunks(&self) -> usize {
+        bits(self.second, 32, 16) as usize
+    }
+
+    /// Bytes of a CNAME's target.
+    pub(crate) const fn target_length(&self) -> usize {
+        bits(self.second, 48, 16) as usize
     }
 
     /// Whether this is `key`'s record; `None` past the end.
     #[inline]
     pub(crate) fn is_of(&self, words: Words<'_>, key: &[u8]) -> Option<bool> {
-        if self.key_length != key.len() {
+        if self.key_length() != key.len() {
             return Some(false);
         }
         words.holds(self.key_at(), key)
@@ -70,9 +94,10 @@ impl Head {
 
     /// Whether readers of this version know this kind and all its flags.
     pub(crate) const fn is_known(&self) -> bool {
-        self.flags == 0
+        // No flag is defined yet.
+        bits(self.first, 8, 8) == 0
             && matches!(
-                self.kind,
+                self.kind(),
                 kind::NAMESPACE | kind::SERVICE | kind::HEADLESS | kind::EXTERNAL | kind::PENDING
             )
     }
@@ -84,41 +109,49 @@ impl Head {
 
     /// Where the IPv4 addresses start.
     const fn v4_at(&self) -> usize {
-        self.key_at().wrapping_add(self.key_length.div_ceil(WORD))
+        self.key_at().wrapping_add(self.key_length().div_ceil(WORD))
     }
 
     /// Where the IPv6 addresses start.
     const fn v6_at(&self) -> usize {
-        self.v4_at().wrapping_add(self.v4.div_ceil(2))
+        self.v4_at().wrapping_add(self.v4().div_ceil(2))
     }
 
     /// Where the CNAME's target starts.
     pub(crate) const fn target_at(&self) -> usize {
-        self.v6_at().wrapping_add(self.v6.wrapping_mul(2))
+        self.v6_at().wrapping_add(self.v6().wrapping_mul(2))
     }
 
     /// Where the references to chunks start.
     pub(crate) const fn chunks_at(&self) -> usize {
         self.target_at()
-            .wrapping_add(self.target_length.div_ceil(WORD))
+            .wrapping_add(self.target_length().div_ceil(WORD))
     }
 
     /// Where the ports start.
     const fn ports_at(&self) -> usize {
-        self.chunks_at().wrapping_add(self.chunks)
+        self.chunks_at().wrapping_add(self.chunks())
     }
 
     /// Its own addresses of one family; `None` past the end.
     pub(crate) fn addresses<'z>(&self, words: Words<'z>, family: Family) -> Option<Addresses<'z>> {
         match family {
-            Family::V4 => Addresses::load(words, family, self.v4_at(), self.v4),
-            Family::V6 => Addresses::load(words, family, self.v6_at(), self.v6),
+            Family::V4 => Addresses::load(words, family, self.v4_at(), self.v4()),
+            Family::V6 => Addresses::load(words, family, self.v6_at(), self.v6()),
+        }
+    }
+
+    /// How many addresses of a family it has.
+    pub(crate) const fn count(&self, family: Family) -> usize {
+        match family {
+            Family::V4 => self.v4(),
+            Family::V6 => self.v6(),
         }
     }
 
     /// Whether it has addresses in any of the families.
     pub(crate) const fn has(&self, families: Families) -> bool {
-        families.v4 && self.v4 != 0 || families.v6 && self.v6 != 0
+        families.v4 && self.v4() != 0 || families.v6 && self.v6() != 0
     }
 
     /// Granules of its chunks; `None` past the end.
@@ -126,7 +159,7 @@ impl Head {
         &self,
         words: Words<'z>,
     ) -> Option<impl Iterator<Item = u32> + use<'z>> {
-        let references = words.range(self.chunks_at(), self.chunks)?;
+        let references = words.range(self.chunks_at(), self.chunks())?;
         Some(
             references
                 .iter()
@@ -139,7 +172,7 @@ impl Head {
         Ports {
             words,
             at: self.ports_at(),
-            left: self.ports,
+            left: self.port_count(),
         }
     }
 }

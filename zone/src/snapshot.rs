@@ -226,7 +226,7 @@ impl<'z> Snapshot<'z> {
     /// Whether a namespace exists: `Ok`, or what to answer instead.
     fn namespace(&self, namespace: &[u8]) -> Option<Result<(), Found>> {
         Some(match self.record(namespace)? {
-            Lookup::Present(head) if head.kind == kind::NAMESPACE && head.is_known() => Ok(()),
+            Lookup::Present(head) if head.kind() == kind::NAMESPACE && head.is_known() => Ok(()),
             Lookup::Present(_) => Err(Found::Ask(Ask::Unknown)),
             Lookup::Incomplete => Err(Found::Ask(Ask::Incomplete)),
             Lookup::Absent => Err(self.negative()),
@@ -237,7 +237,7 @@ impl<'z> Snapshot<'z> {
     fn service(&self, key: &[u8], namespace: &[u8]) -> Option<Result<Head, Found>> {
         match self.record(key)? {
             Lookup::Present(head) if !head.is_known() => Some(Err(Found::Ask(Ask::Unknown))),
-            Lookup::Present(head) if head.kind != kind::PENDING => Some(Ok(head)),
+            Lookup::Present(head) if head.kind() != kind::PENDING => Some(Ok(head)),
             Lookup::Incomplete => Some(Err(Found::Ask(Ask::Incomplete))),
             Lookup::Present(_) | Lookup::Absent => Some(Err(self.absent_service(namespace)?)),
         }

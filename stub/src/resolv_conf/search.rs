@@ -20,6 +20,8 @@ pub struct SearchList {
     folded: [u8; MAX_SEARCH_TEXT],
     /// A bit per entry, from the lowest: its labels are well-formed.
     wellformed: u32,
+    /// A bit per entry: it begins or ends with a dot.
+    dotted: u32,
 }
 
 /// What an entry adds to a name.
@@ -46,6 +48,7 @@ impl SearchList {
         text: [0; MAX_SEARCH_TEXT],
         folded: [0; MAX_SEARCH_TEXT],
         wellformed: 0,
+        dotted: 0,
     };
 
     /// The entries.
@@ -58,17 +61,16 @@ impl SearchList {
     /// in one; of "." musl's versions make different things, and of "x." a canonical name that
     /// keeps the dot.
     pub(crate) fn suffixes(&self, libc: Libc) -> impl Iterator<Item = Suffix<'_>> {
-        let mut wellformed = self.wellformed;
+        let (mut wellformed, mut dotted) = (self.wellformed, self.dotted);
         self.ranges().map(move |(start, end)| {
-            let is_wellformed = wellformed & 1 != 0;
+            let (is_wellformed, is_dotted) = (wellformed & 1 != 0, dotted & 1 != 0);
             wellformed >>= 1;
+            dotted >>= 1;
             let written = self.text.get(start..end).unwrap_or(&[]);
             let folded = self.folded.get(start..end).unwrap_or(&[]);
             let (written, folded) = match libc {
-                Libc::Musl if written.starts_with(b".") || written.ends_with(b".") => {
-                    return Suffix::Malformed;
-                }
-                Libc::Musl => (written, folded),
+                _ if !is_dotted => (written, folded),
+                Libc::Musl => return Suffix::Malformed,
                 Libc::Glibc => (without_dots(written), without_dots(folded)),
             };
             match (written, libc) {
@@ -97,6 +99,7 @@ impl SearchList {
     pub(super) const fn clear(&mut self) {
         self.count = 0;
         self.wellformed = 0;
+        self.dotted = 0;
     }
 
     /// Appends one.
@@ -118,8 +121,12 @@ impl SearchList {
             *text = *byte;
             *folded = byte.to_ascii_lowercase();
         }
+        let bit = u32::try_from(self.count).map_or(0, |bit| 1_u32.wrapping_shl(bit));
         if check_labels(without_dots(entry)).is_some() {
-            self.wellformed |= u32::try_from(self.count).map_or(0, |bit| 1_u32.wrapping_shl(bit));
+            self.wellformed |= bit;
+        }
+        if entry.starts_with(b".") || entry.ends_with(b".") {
+            self.dotted |= bit;
         }
         *place = u16::try_from(end).map_err(|_| Unclear::SearchTooLong)?;
         self.count = self.count.saturating_add(1);

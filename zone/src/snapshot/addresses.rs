@@ -18,45 +18,52 @@ impl Snapshot<'_> {
         room: &mut [Address],
         canonical: &mut Name,
     ) -> Option<Found> {
-        match self.step(name, families, room)? {
-            Step::Done(found) => Some(found),
-            Step::Alias(head) => self.follow(&head, families, room, canonical),
+        let mut alias = 0;
+        match self.step(name, families, room, &mut alias)? {
+            Found::Chase => self.follow(alias, families, room, canonical),
+            found => Some(found),
         }
     }
 
-    /// Follows the CNAME of `head`, and those behind it.
+    /// Follows the CNAME of the record at `alias`, and those behind it.
     #[cold]
     fn follow(
         &self,
-        head: &Head,
+        mut alias: usize,
         families: Families,
         room: &mut [Address],
         canonical: &mut Name,
     ) -> Option<Found> {
-        let mut head = *head;
         for _ in 0..MAX_CHAIN {
+            let head = Head::load_at(self.words, alias)?;
             let mut target = Name::EMPTY;
             self.words
-                .append_to(head.target_at(), head.target_length, &mut target)?;
+                .append_to(head.target_at(), head.target_length(), &mut target)?;
             *canonical = target;
-            head = match self.step(target.as_bytes(), families, room)? {
-                Step::Alias(next) => next,
-                Step::Done(Found::Outside) => return Some(Found::Chase),
+            match self.step(target.as_bytes(), families, room, &mut alias)? {
+                Found::Chase => {}
+                Found::Outside => return Some(Found::Chase),
                 // CoreDNS leaves out a target that does not exist: the alias itself does.
-                Step::Done(Found::NxDomain) => return Some(Found::NoData),
-                Step::Done(found) => return Some(found),
-            };
+                Found::NxDomain => return Some(Found::NoData),
+                found => return Some(found),
+            }
         }
         Some(Found::Ask(Ask::Chain))
     }
 
-    /// One name, up to its CNAME.
-    fn step(&self, name: &[u8], families: Families, room: &mut [Address]) -> Option<Step> {
+    /// One name, up to its CNAME: with [`Found::Chase`], `alias` is where that record starts.
+    fn step(
+        &self,
+        name: &[u8],
+        families: Families,
+        room: &mut [Address],
+        alias: &mut usize,
+    ) -> Option<Found> {
         let place = place(self.words, name)?;
         if place != Place::Outside && self.is_excepted(name)? {
-            return Some(Step::Done(Found::Ask(Ask::Excepted)));
+            return Some(Found::Ask(Ask::Excepted));
         }
-        Some(Step::Done(match place {
+        Some(match place {
             Place::Outside => Found::Outside,
             Place::NoData => Found::NoData,
             Place::NxDomain => Found::NxDomain,
@@ -73,9 +80,9 @@ impl Snapshot<'_> {
             } => match self.service(key, namespace)? {
                 Err(Found::Ask(Ask::Miss)) if below != Below::Itself => Found::Ask(Ask::MissBelow),
                 Err(found) => found,
-                Ok(head) => return self.at_service(&head, below, families, room),
+                Ok(head) => self.at_service(&head, below, families, room, alias)?,
             },
-        }))
+        })
     }
 
     /// A name at or below a service that exists.
@@ -85,13 +92,17 @@ impl Snapshot<'_> {
         below: Below<'_>,
         families: Families,
         room: &mut [Address],
-    ) -> Option<Step> {
-        let found = match (head.kind, below) {
+        alias: &mut usize,
+    ) -> Option<Found> {
+        Some(match (head.kind(), below) {
             (kind::SERVICE, Below::Itself) => self.own_addresses(head, families, room)?,
             (kind::HEADLESS, Below::Itself) => {
                 self.endpoint_addresses(head, Wanted::All, families, room)?
             }
-            (kind::EXTERNAL, Below::Itself) => return Some(Step::Alias(*head)),
+            (kind::EXTERNAL, Below::Itself) => {
+                *alias = head.at();
+                Found::Chase
+            }
             (kind::EXTERNAL, _) => self.negative(),
             (kind::SERVICE, Below::Protocol(protocol)) => {
                 let exists = self.has_port(head.ports(self.words), None, protocol)?;
@@ -116,7 +127,7 @@ impl Snapshot<'_> {
             }
             (_, Below::Endpoint(label)) => {
                 let found = self.named_endpoint(head, label, families, room)?;
-                let held = head.kind == kind::HEADLESS
+                let held = head.kind() == kind::HEADLESS
                     || self.settings.flags() & config::ENDPOINTS_HELD != 0;
                 if found == Found::NxDomain && !held {
                     Found::Ask(Ask::NotHeld)
@@ -125,8 +136,7 @@ impl Snapshot<'_> {
                 }
             }
             _ => Found::Ask(Ask::Unknown),
-        };
-        Some(Step::Done(found))
+        })
     }
 
     /// The addresses in the record itself.
@@ -141,7 +151,7 @@ impl Snapshot<'_> {
         }
         let mut filler = Filler::new(room);
         for family in FAMILIES {
-            if families.contains(family) {
+            if families.contains(family) && head.count(family) != 0 {
                 for address in head.addresses(self.words, family)? {
                     filler.push(address);
                 }
@@ -296,14 +306,6 @@ fn canonical_dashed(label: &[u8]) -> Option<Address> {
     let address = dashed::parse(label)?;
     let mut name = Name::EMPTY;
     (dashed::format(&address, &mut name) && name.as_bytes() == label).then_some(address)
-}
-
-/// What one name came to.
-enum Step {
-    /// Found, or not.
-    Done(Found),
-    /// A CNAME.
-    Alias(Head),
 }
 
 /// Which endpoints are asked for.

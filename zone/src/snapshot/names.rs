@@ -85,7 +85,7 @@ impl Snapshot<'_> {
 
     /// `<service>.<namespace>.svc.<apex>`, when the service has the address itself.
     fn own_name(&self, head: &Head, address: &Address, names: &mut Names<'_>) -> Option<()> {
-        if head.kind != kind::SERVICE || !head.is_known() {
+        if head.kind() != kind::SERVICE || !head.is_known() {
             return Some(());
         }
         if head
@@ -101,7 +101,7 @@ impl Snapshot<'_> {
 
     /// `<endpoint>.<service>.<namespace>.svc.<apex>`, for each ready endpoint with the address.
     fn endpoint_names(&self, head: &Head, address: &Address, names: &mut Names<'_>) -> Option<()> {
-        if !matches!(head.kind, kind::SERVICE | kind::HEADLESS) || !head.is_known() {
+        if !matches!(head.kind(), kind::SERVICE | kind::HEADLESS) || !head.is_known() {
             return Some(());
         }
         for granule in head.chunk_granules(self.words)? {
@@ -143,7 +143,8 @@ impl Snapshot<'_> {
     /// Appends `<service>.<namespace>.svc.<apex>`; `None` past the end.
     pub(super) fn append_service(&self, head: &Head, name: &mut Name) -> Option<()> {
         use crate::layout::{AT_APEX, AT_APEX_LENGTH};
-        self.words.append_to(head.key_at(), head.key_length, name)?;
+        self.words
+            .append_to(head.key_at(), head.key_length(), name)?;
         name.push(b".svc.").then_some(())?;
         let apex_length = usize::try_from(self.words.load(AT_APEX_LENGTH)?).ok()?;
         self.words.append_to(AT_APEX, apex_length, name)

@@ -80,7 +80,7 @@ impl Snapshot<'_> {
             all: 0,
             exists: false,
         };
-        match (head.kind, below) {
+        match (head.kind(), below) {
             (kind::EXTERNAL, Below::Itself) => return Some(Found::NoData),
             (kind::EXTERNAL, _) => return Some(self.negative()),
             (kind::SERVICE, Below::Endpoint(_)) | (_, Below::Protocol(_)) => {

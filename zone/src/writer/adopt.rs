@@ -240,8 +240,8 @@ impl Scan {
         if self.index.find(words, &key)? != (slot, granule) {
             return None;
         }
-        self.extents.push((granule, head.granules));
-        if head.kind == kind::NAMESPACE {
+        self.extents.push((granule, head.granules()));
+        if head.kind() == kind::NAMESPACE {
             self.counts.namespaces += 1;
             return decode::valid_namespace(words, &head, granule);
         }

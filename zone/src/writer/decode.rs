@@ -15,7 +15,7 @@ use crate::{
 
 /// The key of a record.
 pub(crate) fn key(words: Words<'_>, head: &Head) -> Option<String> {
-    text(words, head.key_at(), head.key_length)
+    text(words, head.key_at(), head.key_length())
 }
 
 /// The key of a service's record.
@@ -27,7 +27,7 @@ pub(crate) fn service_key(words: Words<'_>, head: &Head) -> Option<ServiceKey> {
 
 /// What a service's record says of the service; `Some(None)`: only chunks.
 pub(crate) fn body(words: Words<'_>, head: &Head) -> Option<Option<ServiceBody>> {
-    Some(match head.kind {
+    Some(match head.kind() {
         kind::PENDING => None,
         kind::SERVICE => Some(ServiceBody::ClusterIp {
             addresses: [Family::V4, Family::V6]
@@ -43,7 +43,7 @@ pub(crate) fn body(words: Words<'_>, head: &Head) -> Option<Option<ServiceBody>>
             ports: ports(words, head.ports(words))?,
         }),
         kind::EXTERNAL => Some(ServiceBody::External {
-            target: text(words, head.target_at(), head.target_length)?,
+            target: text(words, head.target_at(), head.target_length())?,
         }),
         _ => return None,
     })

@@ -83,7 +83,7 @@ pub(crate) fn with_chunks(
     record.extend(copy(ports_at, walk.end()));
     record[1] &= !(0xffff << 32);
     record[1] |= count("endpoint slices", chunks.len(), 65_535)? << 32;
-    Ok(finish_head(record, head.kind, head.key_length))
+    Ok(finish_head(record, head.kind(), head.key_length()))
 }
 
 /// An endpoint slice's chunk: endpoints that serve first, then by address.

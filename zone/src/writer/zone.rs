@@ -92,8 +92,8 @@ impl Zone {
         let name = key.to_string();
         match self.find(&name) {
             None => Ok(false),
-            Some((_, head)) if head.kind == kind::PENDING => Ok(false),
-            Some((_, head)) if head.chunks > 0 => self.put_body(key, None),
+            Some((_, head)) if head.kind() == kind::PENDING => Ok(false),
+            Some((_, head)) if head.chunks() > 0 => self.put_body(key, None),
             Some(_) => {
                 self.remove(&name);
                 self.counts.services -= 1;
@@ -164,7 +164,7 @@ impl Zone {
         let (Some(old), Some((at, head))) = (old, found) else {
             return Ok(false);
         };
-        if head.kind == kind::PENDING && chunks.len() == 1 {
+        if head.kind() == kind::PENDING && chunks.len() == 1 {
             self.remove(&name);
             self.counts.services -= 1;
             self.counts.slices -= 1;
@@ -412,7 +412,7 @@ impl Zone {
 
     fn retire_record(&mut self, granule: u32) {
         if let Some(head) = Head::load(self.words(), granule) {
-            self.heap.retire(granule, head.granules);
+            self.heap.retire(granule, head.granules());
         }
     }
 
@@ -431,7 +431,7 @@ impl Zone {
 /// One record with all that belongs to it; `None` when it is malformed.
 pub(crate) fn entry(words: Words<'_>, granule: u32) -> Option<Entry> {
     let head = Head::load(words, granule)?;
-    if head.kind == kind::NAMESPACE {
+    if head.kind() == kind::NAMESPACE {
         return Some(Entry::Namespace(decode::key(words, &head)?));
     }
     let mut slices = BTreeMap::new();
