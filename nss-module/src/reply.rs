@@ -46,6 +46,15 @@ pub(crate) fn tuples(call: &str, name: &[u8], buffer: Buffer) -> Verdict<*mut Tu
             let mut next: *mut Tuple = null_mut();
             for (index, address) in found.iter().enumerate().rev() {
                 let family = sys::domain(address.family);
+                let octets = match address.family {
+                    // Four octets by themselves: sixteen cannot be loaded before the two halves
+                    // that the zone's reader has just stored are in the cache.
+                    Family::V4 => {
+                        let [a, b, c, d, ..] = address.octets;
+                        u128::from(u32::from_ne_bytes([a, b, c, d])).to_le_bytes()
+                    }
+                    Family::V6 => address.octets,
+                };
                 // SAFETY: so many tuples were taken.
                 let place = unsafe { first.add(index) };
                 // SAFETY: as above, and aligned.
@@ -54,7 +63,7 @@ pub(crate) fn tuples(call: &str, name: &[u8], buffer: Buffer) -> Verdict<*mut Tu
                         next,
                         name,
                         family,
-                        address: address.octets,
+                        address: octets,
                         scope: 0,
                     })
                 };

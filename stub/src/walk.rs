@@ -330,10 +330,7 @@ impl<Z: ZoneView, T: FnMut(Step<'_>)> Walk<'_, Z, T> {
         if !self.canonical.is_empty() {
             return true;
         }
-        let dot: &[u8] = if suffix.is_empty() { b"" } else { b"." };
-        self.canonical.push(self.question.name)
-            && self.canonical.push(dot)
-            && self.canonical.push(suffix)
+        self.canonical.push(self.question.name) && self.canonical.push_suffix(suffix)
     }
 
     fn malformed(&mut self) -> ControlFlow<Outcome, Negative> {

@@ -71,6 +71,28 @@ impl Name {
         }
     }
 
+    /// Appends a dot and `suffix`, or nothing when that is empty; false, and unchanged, when the name
+    /// would become too long.
+    #[must_use]
+    #[inline(never)]
+    pub fn push_suffix(&mut self, suffix: &[u8]) -> bool {
+        let start = usize::from(self.length);
+        let end = start.saturating_add(1).saturating_add(suffix.len());
+        let Some([dot, target @ ..]) = self.text.get_mut(start..end) else {
+            return suffix.is_empty();
+        };
+        let Ok(length) = u8::try_from(end) else {
+            return false;
+        };
+        if suffix.is_empty() {
+            return true;
+        }
+        dot.write(b'.');
+        target.write_copy_of_slice(suffix);
+        self.length = length;
+        true
+    }
+
     /// Keeps the first `length` bytes, at most as many as there are.
     pub fn truncate(&mut self, length: usize) {
         self.length = u8::try_from(length).map_or(self.length, |length| self.length.min(length));

@@ -25,7 +25,7 @@ impl<'t> Candidate<'t> {
     #[must_use]
     pub(super) fn set_suffix(&mut self, suffix: &[u8]) -> bool {
         self.text.truncate(self.stem);
-        suffix.is_empty() || (self.text.push(b".") && self.text.push(suffix))
+        self.text.push_suffix(suffix)
     }
 
     /// The text.
