@@ -8,6 +8,8 @@ PATH=$PATH:/usr/sbin:/sbin
 ip link set lo up
 # The API server's own address: it refuses to advertise a loopback one.
 ip address add 10.244.0.1/32 dev lo
+# The server that has the rest of the world's names, for CoreDNS.
+ip address add 10.244.0.53/32 dev lo
 mount -t tmpfs -o mode=1777,size=4g nss-k8s-cluster /dev/shm
 
 export NSS_K8S_CLUSTER_STATE=/dev/shm/cluster

@@ -21,6 +21,14 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
+    /// Those that the caller is in.
+    pub fn current() -> Result<Self> {
+        Ok(Self {
+            network: Arc::new(File::open("/proc/thread-self/ns/net")?),
+            mounts: Arc::new(File::open("/proc/thread-self/ns/mnt")?),
+        })
+    }
+
     /// Makes new ones and runs `prepare` inside, on a thread of its own.
     pub fn create(prepare: impl FnOnce() -> Result<()> + Send) -> Result<Self> {
         // SAFETY: geteuid has no preconditions and cannot fail.
@@ -34,10 +42,7 @@ impl Namespaces {
                 .context("unshare: are user or network namespaces forbidden here?")?;
             run("mount", &["--make-rprivate", "/"])?;
             prepare()?;
-            Ok(Self {
-                network: Arc::new(File::open("/proc/thread-self/ns/net")?),
-                mounts: Arc::new(File::open("/proc/thread-self/ns/mnt")?),
-            })
+            Self::current()
         })
     }
 

@@ -123,7 +123,7 @@ impl Recording {
         let mut full = false;
         for (number, section) in self.sections.iter().enumerate() {
             let mut count: u16 = 0;
-            for record in section {
+            for record in self.chained(section) {
                 let mut bytes = Vec::new();
                 record.put(&mut bytes, &self.name);
                 full |= message.len() + bytes.len() > limit;
@@ -139,6 +139,27 @@ impl Recording {
             message[2] |= 0b10;
         }
         message
+    }
+
+    /// The records with the aliases in front, each before the one that it leads to: readers follow
+    /// them in one pass.
+    fn chained<'a>(&'a self, section: &'a [Resource]) -> Vec<&'a Resource> {
+        let mut ordered = Vec::new();
+        let mut owner = &self.name;
+        let alias = |owner: &str| {
+            let mut all = section.iter();
+            all.find(|record| record.kind == kind::CNAME && record.owner == owner)
+        };
+        while let Some(record) = alias(owner)
+            && !ordered.contains(&record)
+        {
+            ordered.push(record);
+            owner = &record.data;
+        }
+        let rest = section.iter().filter(|record| !ordered.contains(record));
+        let rest: Vec<_> = rest.collect();
+        ordered.extend(rest);
+        ordered
     }
 }
 
@@ -477,6 +498,19 @@ mod tests {
                 *line
             );
         }
+    }
+
+    #[test]
+    fn aliases_lead_to_their_targets() {
+        let line = "z.cluster.local\tA\tNOERROR\taa\ta.example.com 5 A 192.0.2.1 | \
+                    y.cluster.local 5 CNAME a.example.com | z.cluster.local 5 CNAME y.cluster.local\t-\t-";
+        let recording = Recording::from_line(line).unwrap();
+        let owners = recording.chained(&recording.sections[0]);
+        let owners: Vec<_> = owners.iter().map(|record| record.owner.as_str()).collect();
+        assert_eq!(
+            owners,
+            ["z.cluster.local", "y.cluster.local", "a.example.com"]
+        );
     }
 
     #[test]

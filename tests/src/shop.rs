@@ -57,11 +57,11 @@ pub fn cluster_ip(name: &str, address: &str) -> String {
     )
 }
 
-/// What a cluster DNS with these objects answers, and an outside world with one name in it.
+/// What a cluster DNS with these objects answers, and an outside world with two names in it.
 pub fn script() -> Script {
     let service = |name: &str| format!("{name}.svc.cluster.local");
     // Pod names follow from the namespaces: one of each stands for all.
-    let mut pods = Script::default();
+    let mut pods = outside();
     for namespace in ["shop", "db", "bare", "kube-system"] {
         pods = pods.addresses(
             &format!("10-1-2-3.{namespace}.pod.cluster.local"),
@@ -95,10 +95,15 @@ pub fn script() -> Script {
         )
         .addresses(&service("postgres-1.postgres.db"), &["10.244.1.11"])
         .addresses(&service("10-244-1-13.postgres.db"), &["10.244.1.13"])
-        .addresses("legacy.example.com", &["192.0.2.80"])
-        .addresses("www.example.com", &["192.0.2.81", "2001:db8::81"])
         .pointer("10.96.1.10", &service("api.shop"))
         .pointer("fd00:96::11", &service("web.shop"))
         .pointer("10.244.1.11", &service("postgres-1.postgres.db"))
+}
+
+/// The rest of the world, as a cluster DNS's upstream has it.
+pub fn outside() -> Script {
+    Script::default()
+        .addresses("legacy.example.com", &["192.0.2.80"])
+        .addresses("www.example.com", &["192.0.2.81", "2001:db8::81"])
         .pointer("192.0.2.81", "www.example.com")
 }

@@ -1,8 +1,9 @@
 //! A real control plane on this namespace's loopback: etcd, kube-apiserver, kube-controller-manager.
 
-use crate::api::Api;
+use crate::{api::Api, objects::Namespace};
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use nss_k8s_tests::artifacts;
+use serde_json::{Value, json};
 use std::{
     env,
     ffi::OsStr,
@@ -83,6 +84,16 @@ impl ControlPlane {
         self.state.join("pki/agent.kubeconfig")
     }
 
+    /// Where keys and certificates lie: `NAME.key`, `NAME.crt`.
+    pub(crate) fn certificates(&self) -> PathBuf {
+        self.state.join("pki")
+    }
+
+    /// Where this run's programs lie.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
     /// The API server's record of what the agent asked, one JSON object a line.
     pub(crate) fn audit_log(&self) -> PathBuf {
         self.state.join("logs/audit.json")
@@ -123,6 +134,36 @@ impl ControlPlane {
         Ok(revision)
     }
 
+    /// Creates the objects of `fixtures/shop.yaml`, unless they are there, and the pod of the cluster
+    /// DNS at `dns`.
+    pub(crate) fn stock_shop(&self, dns: &str) -> Result<()> {
+        let api = &self.administrator;
+        let text = std::fs::read_to_string(artifacts::fixture("fixtures/shop.yaml"))?;
+        let mut made = 0;
+        for document in text.split("\n---\n") {
+            let object: Value = serde_saphyr::from_str(document)?;
+            let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+            let collection = match object["kind"].as_str() {
+                Some("Namespace") => "/api/v1/namespaces".into(),
+                Some("Service") => format!("/api/v1/namespaces/{namespace}/services"),
+                Some("EndpointSlice") => {
+                    format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices")
+                }
+                kind => bail!("shop.yaml: {kind:?}"),
+            };
+            let name = object["metadata"]["name"].as_str().context("no name")?;
+            if api.get(&format!("{collection}/{name}")).is_err() {
+                api.create(&collection, &object)?;
+                made += 1;
+            }
+        }
+        if made > 0 {
+            // Its endpoint is how CoreDNS knows which Service it stands behind.
+            Namespace::existing(api, "kube-system").pod("coredns", "kube-dns", &[dns])?;
+        }
+        Ok(())
+    }
+
     /// What every cluster has: the agent's rights, a node, the cluster DNS Service.
     fn furnish(&self) -> Result<()> {
         let api = &self.administrator;
@@ -157,7 +198,7 @@ impl ControlPlane {
                 "metadata": {"name": "kube-dns", "labels": {"k8s-app": "kube-dns"}},
                 "spec": {
                     "clusterIP": nss_k8s_tests::pod::CLUSTER_DNS,
-                    "selector": {"k8s-app": "kube-dns"},
+                    "selector": {"app": "kube-dns"},
                     "ports": [
                         {"name": "dns", "port": 53, "protocol": "UDP"},
                         {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
@@ -278,10 +319,11 @@ fn start_server(state: &Path, programs: &Path) -> Result<Process> {
     let mut command = Command::new(programs.join("kube-apiserver"));
     command.args([
         "--etcd-servers=http://127.0.0.1:2379",
-        "--bind-address=127.0.0.1",
+        // Nobody but this namespace and the pod of the cluster DNS can reach it.
+        "--bind-address=0.0.0.0",
         "--advertise-address=10.244.0.1",
         "--secure-port=6443",
-        "--service-cluster-ip-range=10.96.0.0/16,fd00:10:96::/112",
+        "--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112",
         "--authorization-mode=Node,RBAC",
         "--anonymous-auth=false",
         "--profiling=false",
@@ -305,7 +347,7 @@ fn start_server(state: &Path, programs: &Path) -> Result<Process> {
     file("audit-log-path", state.join("logs/audit.json"));
     file(
         "audit-policy-file",
-        nss_k8s_tests::artifacts::fixture("cluster/audit.yaml"),
+        artifacts::fixture("cluster/audit.yaml"),
     );
     file("cert-dir", state.join("pki"));
     Process::start(&mut command, state.join("logs/kube-apiserver.log"))
@@ -346,7 +388,7 @@ fn wait_until_ready(api: &Api) -> Result<()> {
 }
 
 /// One call of etcd's JSON gateway.
-fn etcd_call(method: &str, body: &str) -> Result<serde_json::Value> {
+fn etcd_call(method: &str, body: &str) -> Result<Value> {
     let output = Command::new("curl")
         .args([
             "--silent",

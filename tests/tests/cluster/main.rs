@@ -5,10 +5,11 @@
 //!
 //! ```text
 //!   etcd ◄─ kube-apiserver ◄─ kube-controller-manager      this network namespace's loopback
-//!                 │ list, watch: the agent's own rights
-//!              agent ─► /dev/shm/.../view/default/zone.v1
-//!                                   │ read-only bind mount
-//!   pod: own network, no DNS server └─► glibc by NSS, glibc and musl by the shim
+//!                 │ list, watch: the agent's own rights       └─► CoreDNS, with an upstream of ours
+//!              agent ─► /dev/shm/.../view/default/zone.v1                     │
+//!                                   │ read-only bind mount                    │ or that one, by a
+//!   pod: own network, no DNS server └─► glibc by NSS, glibc and musl by the   ▼ server that counts
+//!                                       shim; the same libcs without us ◄─────
 //! ```
 #![allow(
     clippy::std_instead_of_core,
@@ -20,6 +21,7 @@ mod agent;
 mod api;
 mod audit;
 mod control_plane;
+mod coredns;
 mod doors;
 mod objects;
 
@@ -28,3 +30,4 @@ mod faults;
 mod latency;
 mod names;
 mod options;
+mod recordings;

@@ -112,17 +112,17 @@ fn headless_services_follow_their_pods() -> Result<()> {
     space.service("db", headless("db"))?;
     // A headless service without a ready endpoint is known, and has no name.
     doors.expect(&db, NxDomain)?;
-    space.pod("db-0", "db", &["10.244.1.10", "fd00:10:244:1::10"])?;
-    doors.expect("db", Zone(&["10.244.1.10", "fd00:10:244:1::10"], &db))?;
+    space.pod("db-0", "db", &["10.244.3.10", "fd00:10:244:1::10"])?;
+    doors.expect("db", Zone(&["10.244.3.10", "fd00:10:244:1::10"], &db))?;
     doors.expect(
         "db-0.db",
         Zone(
-            &["10.244.1.10", "fd00:10:244:1::10"],
+            &["10.244.3.10", "fd00:10:244:1::10"],
             &space.fqdn("db-0.db"),
         ),
     )?;
-    space.pod("db-1", "db", &["10.244.1.11", "fd00:10:244:1::11"])?;
-    doors.expect_family("db", "INET", Zone(&["10.244.1.10", "10.244.1.11"], &db))?;
+    space.pod("db-1", "db", &["10.244.3.11", "fd00:10:244:1::11"])?;
+    doors.expect_family("db", "INET", Zone(&["10.244.3.10", "10.244.3.11"], &db))?;
     doors.expect_family(
         "db",
         "INET6",
@@ -131,23 +131,23 @@ fn headless_services_follow_their_pods() -> Result<()> {
     doors.expect_family(
         "db-1.db",
         "INET",
-        Zone(&["10.244.1.11"], &space.fqdn("db-1.db")),
+        Zone(&["10.244.3.11"], &space.fqdn("db-1.db")),
     )?;
     // Unready: gone from the service; ready again: back.
     space.set_ready("db-0", false)?;
-    doors.expect_family("db", "INET", Zone(&["10.244.1.11"], &db))?;
+    doors.expect_family("db", "INET", Zone(&["10.244.3.11"], &db))?;
     space.set_ready("db-0", true)?;
-    doors.expect_family("db", "INET", Zone(&["10.244.1.10", "10.244.1.11"], &db))?;
+    doors.expect_family("db", "INET", Zone(&["10.244.3.10", "10.244.3.11"], &db))?;
     // A pod deleted, and another in its place.
     space.delete_pod("db-0")?;
-    doors.expect_family("db", "INET", Zone(&["10.244.1.11"], &db))?;
+    doors.expect_family("db", "INET", Zone(&["10.244.3.11"], &db))?;
     space.pod("db-0", "db", &["10.244.2.10", "fd00:10:244:2::10"])?;
     doors.expect_family(
         "db-0.db",
         "INET",
         Zone(&["10.244.2.10"], &space.fqdn("db-0.db")),
     )?;
-    doors.expect_family("db", "INET", Zone(&["10.244.1.11", "10.244.2.10"], &db))?;
+    doors.expect_family("db", "INET", Zone(&["10.244.3.11", "10.244.2.10"], &db))?;
 
     // Endpoints that no controller made.
     let old = space.fqdn("legacy");

@@ -21,6 +21,11 @@ impl<'a> Namespace<'a> {
         Ok(Self { api, name })
     }
 
+    /// One that is there already.
+    pub(crate) fn existing(api: &'a Api, name: &'a str) -> Self {
+        Self { api, name }
+    }
+
     /// Deletes it; the controllers then empty it.
     pub(crate) fn delete(&self) -> Result<()> {
         self.api
