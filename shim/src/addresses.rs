@@ -1,13 +1,14 @@
 //! `getaddrinfo` from the stub's answer.
 
 use crate::error::{EAI_MEMORY, Negative, absent_data, absent_name};
-use crate::request::{Refusal, Request, is_plain};
+use crate::request::{Mapping, Refusal, Request, is_plain};
 use crate::service::Services;
-use crate::{keeping_errno, list, network};
+use crate::{keeping_errno, list};
 use core::ffi::{c_char, c_int};
 use core::ptr::NonNull;
 use libc::addrinfo;
-use nss_k8s_stub::{Address, Door, Family, Name, Outcome, Query, resolve, sys};
+use nss_k8s_stub::sys::Libc;
+use nss_k8s_stub::{Address, Door, Families, Family, Name, Outcome, Query, order, resolve, sys};
 
 /// What the program gets: a list, or an EAI number.
 pub(crate) type Answer = Result<NonNull<addrinfo>, c_int>;
@@ -38,25 +39,138 @@ pub(crate) unsafe fn answer(
         sys::debug_pass(CALL, node, "unicode");
         return None;
     }
+    let mut canonical = Name::new();
+    let mut near = [Address::UNSPECIFIED; NEAR];
+    match look_up(&request, node, &mut near, &mut canonical) {
+        Outcome::Room(count) => keeping_errno(|| {
+            // SAFETY: the caller's contract.
+            unsafe { answer_far(&request, node, service, count, &mut canonical) }
+        }),
+        outcome => {
+            // SAFETY: the caller's contract.
+            unsafe { conclude(&request, node, service, outcome, &mut near, &canonical) }
+        }
+    }
+}
+
+/// Answers a call with more addresses than fit on the stack.
+///
+/// # Safety
+/// `service` is null or NUL-terminated.
+#[cold]
+#[inline(never)]
+unsafe fn answer_far(
+    request: &Request,
+    node: &[u8],
+    service: *const c_char,
+    mut count: usize,
+    canonical: &mut Name,
+) -> Option<Answer> {
+    // Two families may have to be asked one after the other; and the zone may change meanwhile.
+    for _ in 0..4 {
+        let Some(mut far) = Far::new(count) else {
+            return Some(Err(EAI_MEMORY));
+        };
+        let outcome = look_up(request, node, far.as_mut_slice(), canonical);
+        let Outcome::Room(more) = outcome else {
+            let room = far.as_mut_slice();
+            // SAFETY: the caller's contract.
+            return unsafe { conclude(request, node, service, outcome, room, canonical) };
+        };
+        count = more.max(count);
+    }
+    sys::debug_pass(CALL, node, "room");
+    None
+}
+
+/// Asks for what the request wants, as this libc puts its questions.
+fn look_up(request: &Request, node: &[u8], room: &mut [Address], canonical: &mut Name) -> Outcome {
     let query = Query {
         name: node,
         families: request.families,
         door: Door::Shim,
     };
-    let mut canonical = Name::new();
-    let mut near = [Address::UNSPECIFIED; NEAR];
-    match resolve(&query, &mut near, &mut canonical) {
-        Outcome::Room(count) => keeping_errno(|| {
-            let Some(mut far) = Far::new(count) else {
-                return Some(Err(EAI_MEMORY));
-            };
-            let outcome = resolve(&query, far.as_mut_slice(), &mut canonical);
-            let room = far.as_mut_slice();
-            // SAFETY: the caller's contract.
-            unsafe { conclude(&request, node, service, outcome, room, &canonical) }
-        }),
-        // SAFETY: the caller's contract.
-        outcome => unsafe { conclude(&request, node, service, outcome, &near, &canonical) },
+    match (request.mapping, request.libc) {
+        (None, _) => resolve(&query, room, canonical),
+        (Some(mapping), Libc::Glibc) => look_up_apart(&query, mapping, room, canonical),
+        (Some(mapping), Libc::Musl) => {
+            let families = Families::BOTH;
+            match resolve(&Query { families, ..query }, room, canonical) {
+                Outcome::Answer { count } => Outcome::Answer {
+                    count: map_in_place(room.get_mut(..count).unwrap_or(&mut []), mapping),
+                },
+                outcome => outcome,
+            }
+        }
+    }
+}
+
+/// AI_V4MAPPED in glibc: one walk of the search list for IPv6; another for IPv4 if the first came to
+/// nothing, or if everything is wanted. The name is canonical as the first that has data says.
+#[cold]
+#[inline(never)]
+fn look_up_apart(
+    query: &Query<'_>,
+    mapping: Mapping,
+    room: &mut [Address],
+    canonical: &mut Name,
+) -> Outcome {
+    let six = resolve(query, room, canonical);
+    let already = match six {
+        Outcome::Answer { count } => count,
+        Outcome::NoData | Outcome::NxDomain => 0,
+        _ => return six,
+    };
+    if already > 0 && mapping == Mapping::Instead {
+        return six;
+    }
+    let families = Families::V4;
+    let rest = room.get_mut(already..).unwrap_or(&mut []);
+    let mut other = Name::new();
+    let name = if already > 0 { &mut other } else { canonical };
+    match resolve(&Query { families, ..*query }, rest, name) {
+        Outcome::Answer { count } => {
+            for address in rest.iter_mut().take(count) {
+                map(address);
+            }
+            Outcome::Answer {
+                count: already.saturating_add(count),
+            }
+        }
+        Outcome::Room(count) => Outcome::Room(already.saturating_add(count)),
+        Outcome::NoData | Outcome::NxDomain if already > 0 => six,
+        Outcome::NoData if six == Outcome::NoData => Outcome::NoData,
+        Outcome::NoData | Outcome::NxDomain => Outcome::NxDomain,
+        outcome => outcome,
+    }
+}
+
+/// AI_V4MAPPED in musl: of one answer with both families. How many addresses are left.
+fn map_in_place(found: &mut [Address], mapping: Mapping) -> usize {
+    if mapping == Mapping::Instead && found.iter().any(|one| one.family == Family::V6) {
+        let mut kept: usize = 0;
+        for place in 0..found.len() {
+            let one = found.get(place).copied();
+            if let Some(one) = one.filter(|one| one.family == Family::V6)
+                && let Some(slot) = found.get_mut(kept)
+            {
+                *slot = one;
+                kept = kept.wrapping_add(1);
+            }
+        }
+        return kept;
+    }
+    for address in found.iter_mut() {
+        map(address);
+    }
+    found.len()
+}
+
+/// Makes an IPv4 address an IPv4-mapped IPv6 address.
+fn map(address: &mut Address) {
+    if address.family == Family::V4 {
+        let [a, b, c, d, ..] = address.octets;
+        *address = Address::v6([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]);
     }
 }
 
@@ -69,14 +183,13 @@ unsafe fn conclude(
     node: &[u8],
     service: *const c_char,
     outcome: Outcome,
-    room: &[Address],
+    room: &mut [Address],
     canonical: &Name,
 ) -> Option<Answer> {
     // SAFETY: the caller's contract.
     let answer = keeping_errno(|| unsafe {
         match outcome {
-            Outcome::Answer { count } => build(request, service, room.get(..count)?, canonical),
-            Outcome::NoData if request.maps => Err("v4-mapped"),
+            Outcome::Answer { count } => build(request, service, room.get_mut(..count)?, canonical),
             Outcome::NoData => negative(request, service, absent_data(request.libc)),
             Outcome::NxDomain => negative(request, service, absent_name(request.libc)),
             Outcome::Chase | Outcome::Room(_) | Outcome::Pass(_) => {
@@ -112,24 +225,21 @@ unsafe fn negative(
 unsafe fn build(
     request: &Request,
     service: *const c_char,
-    found: &[Address],
+    found: &mut [Address],
     canonical: &Name,
 ) -> Result<Answer, Refusal> {
     if request.translates && !is_plain(canonical.as_bytes()) {
         return Err("unicode");
     }
-    let one = |family| found.iter().find(|address| address.family == family);
-    let first = match (one(Family::V4), one(Family::V6)) {
-        (Some(v4), Some(v6)) => {
-            network::first_family(request.libc, v4, v6).ok_or("address-order")?
-        }
-        (Some(_), None) => Family::V4,
-        (None, Some(_)) => Family::V6,
-        (None, None) => return Err("empty"),
-    };
+    if found.is_empty() {
+        return Err("empty");
+    }
+    if found.len() > 1 && !order::sort(request.libc, found) {
+        return Err("address-order");
+    }
     // SAFETY: the caller's contract.
     let services = unsafe { Services::of(request, service) }.ok_or("service")?;
-    Ok(list::build(request, found, first, &services, canonical))
+    Ok(list::build(request, found, &services, canonical))
 }
 
 /// Room for many addresses, of the process's heap for the length of one call.

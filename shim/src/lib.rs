@@ -3,7 +3,7 @@
 //! it; for everything else it *is* the real function, with the original arguments.
 //!
 //! ```text
-//!   program --getaddrinfo--> request (what is wanted?) --> stub::resolve --> order --> list
+//!   program --getaddrinfo--> request (what is wanted?) --> stub::resolve --> sort --> list
 //!                               |                             |                         |
 //!                               +--------- in doubt ----------+--> the real getaddrinfo |
 //!                                                                                       v
@@ -26,7 +26,6 @@ mod error;
 mod host;
 mod list;
 mod network;
-mod order;
 mod real;
 mod request;
 mod service;

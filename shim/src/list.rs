@@ -13,16 +13,15 @@ use core::mem::{offset_of, size_of};
 use core::ptr::{NonNull, null_mut};
 use libc::{addrinfo, sockaddr};
 use nss_k8s_stub::sys::{self, Libc, SocketAddress};
-use nss_k8s_stub::{Address, Family, Name};
+use nss_k8s_stub::{Address, Name};
 
-/// Builds the list: addresses of `first` before the others, each with every service.
+/// Builds the list: each address with every service.
 ///
 /// # Errors
 /// EAI_MEMORY; nothing stays allocated.
 pub(crate) fn build(
     request: &Request,
     addresses: &[Address],
-    first: Family,
     services: &Services,
     canonical: &Name,
 ) -> Result<NonNull<addrinfo>, c_int> {
@@ -36,16 +35,11 @@ pub(crate) fn build(
         &[]
     };
     let mut list = List::new(request.libc, count, name).ok_or(EAI_MEMORY)?;
-    for of_first in [true, false] {
-        for address in addresses
-            .iter()
-            .filter(|one| (one.family == first) == of_first)
-        {
-            for service in services.as_slice() {
-                if !list.push(address, service, request.echoed_flags) {
-                    list.release();
-                    return Err(EAI_MEMORY);
-                }
+    for address in addresses {
+        for service in services.as_slice() {
+            if !list.push(address, service, request.echoed_flags) {
+                list.release();
+                return Err(EAI_MEMORY);
             }
         }
     }

@@ -19,15 +19,23 @@ pub(crate) struct Request {
     pub(crate) service_flags: c_int,
     /// Whether entries carry the canonical name: all of them in musl, at most the first in glibc.
     pub(crate) wants_canonical: bool,
-    /// Whether IPv4 addresses would be mapped if there are no IPv6 ones: then only an answer, or no
-    /// such name at all, is ours to give.
-    pub(crate) maps: bool,
+    /// Which IPv4 addresses an answer holds as IPv4-mapped IPv6 addresses; of IPv6 requests only.
+    pub(crate) mapping: Option<Mapping>,
     /// Whether names are translated from and to Unicode. Plain ASCII without `xn--` stays itself.
     pub(crate) translates: bool,
-    /// 0, SOCK_STREAM or SOCK_DGRAM.
+    /// As the program says; any number.
     pub(crate) socket_type: c_int,
-    /// 0 or the one protocol of that type.
+    /// As the program says; any number.
     pub(crate) protocol: c_int,
+}
+
+/// AI_V4MAPPED, with and without AI_ALL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mapping {
+    /// IPv4 addresses where there are no IPv6 ones.
+    Instead,
+    /// IPv4 addresses behind the IPv6 ones.
+    Besides,
 }
 
 /// Why a call is left to libc before anybody looked at the name; for the debug line.
@@ -41,6 +49,8 @@ const AI_ALL: c_int = 0x10;
 const AI_ADDRCONFIG: c_int = 0x20;
 const AI_IDN: c_int = 0x40;
 const AI_CANONIDN: c_int = 0x80;
+/// AI_IDN_ALLOW_UNASSIGNED and AI_IDN_USE_STD3_ASCII_RULES: glibc accepts them and does nothing.
+const AI_IDN_OBSOLETE: c_int = 0x300;
 const AI_NUMERICSERV: c_int = 0x400;
 
 /// The flags whose meaning is reproduced; the others are libc's.
@@ -62,45 +72,40 @@ impl Request {
             (None, Libc::Glibc) => (AI_V4MAPPED | AI_ADDRCONFIG, libc::AF_UNSPEC, 0, 0),
             (None, Libc::Musl) => (0, libc::AF_UNSPEC, 0, 0),
         };
-        let translations = match libc {
-            Libc::Glibc => flags & (AI_IDN | AI_CANONIDN),
-            // musl knows neither and says EAI_BADFLAGS.
-            Libc::Musl => 0,
+        let of_this_libc = match libc {
+            Libc::Glibc => FLAGS | AI_IDN | AI_CANONIDN | AI_IDN_OBSOLETE,
+            // musl knows none of them and says EAI_BADFLAGS.
+            Libc::Musl => FLAGS,
         };
-        if flags & !(FLAGS | translations) != 0 {
+        if flags & !of_this_libc != 0 {
             return Err("flags");
         }
-        let mapping = flags & (AI_V4MAPPED | AI_ALL);
-        let (families, maps) = match family {
-            libc::AF_UNSPEC => (Families::BOTH, false),
-            libc::AF_INET => (Families::V4, false),
-            libc::AF_INET6 if mapping == AI_V4MAPPED | AI_ALL => return Err("v4-mapped"),
-            libc::AF_INET6 => (Families::V6, mapping == AI_V4MAPPED),
+        let families = match family {
+            libc::AF_UNSPEC => Families::BOTH,
+            libc::AF_INET => Families::V4,
+            libc::AF_INET6 => Families::V6,
             _ => return Err("family"),
         };
-        match (socket_type, protocol) {
-            (0, 0)
-            | (libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP)
-            | (libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP) => {}
-            _ => return Err("socket-type"),
-        }
         let families = if flags & AI_ADDRCONFIG == 0 {
             families
         } else {
             network::narrow(libc, families).ok_or("address-configuration")?
         };
         // Both libcs narrow AF_UNSPEC to AF_INET6 first and then map as if that had been asked for.
-        if family == libc::AF_UNSPEC && families == Families::V6 && flags & AI_V4MAPPED != 0 {
-            return Err("v4-mapped");
-        }
+        let mapping = match flags & (AI_V4MAPPED | AI_ALL) {
+            _ if families != Families::V6 => None,
+            AI_V4MAPPED => Some(Mapping::Instead),
+            mapping if mapping == AI_V4MAPPED | AI_ALL => Some(Mapping::Besides),
+            _ => None,
+        };
         let (echoed_flags, wants_canonical) = match libc {
             Libc::Glibc => (flags, flags & AI_CANONNAME != 0),
             Libc::Musl => (0, true),
         };
         Ok(Self {
             service_flags: flags & AI_NUMERICSERV,
-            maps,
-            translates: translations != 0,
+            mapping,
+            translates: flags & (AI_IDN | AI_CANONIDN) != 0,
             libc,
             families,
             echoed_flags,

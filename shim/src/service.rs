@@ -3,7 +3,7 @@
 use crate::real;
 use crate::request::Request;
 use core::ffi::{CStr, c_char, c_int};
-use core::ptr::{null, null_mut};
+use core::ptr::null_mut;
 use libc::addrinfo;
 use nss_k8s_stub::sys::Libc;
 
@@ -26,19 +26,25 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// The triples for a request; `None` when libc must say.
+    /// The triples for a request; `None` when libc must say what is wrong with it.
     ///
     /// # Safety
     /// `service` is null or NUL-terminated.
     pub(crate) unsafe fn of(request: &Request, service: *const c_char) -> Option<Self> {
-        if service.is_null() {
-            return Some(Self::numeric(request, [0, 0]));
-        }
-        // SAFETY: the caller's contract.
-        match plain_number(unsafe { CStr::from_ptr(service) }.to_bytes()) {
-            Some(port) => Some(Self::numeric(request, port.to_be_bytes())),
+        let port = if service.is_null() {
+            Some(0)
+        } else {
             // SAFETY: the caller's contract.
-            None => unsafe { Self::asked(request, service) },
+            plain_number(unsafe { CStr::from_ptr(service) }.to_bytes())
+        };
+        match (request.socket_type, request.protocol, port) {
+            (0, 0, Some(port))
+            | (libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP, Some(port))
+            | (libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP, Some(port)) => {
+                Some(Self::numeric(request, port.to_be_bytes()))
+            }
+            // SAFETY: the caller's contract.
+            _ => unsafe { Self::asked(request, service) },
         }
     }
 
@@ -72,14 +78,15 @@ impl Services {
         services
     }
 
-    /// The triples of a named (or oddly written) service: the real function is asked for it
-    /// without a node, so that /etc/services and every quirk are its own.
+    /// The triples of a named (or oddly written) service, or of a socket type and protocol that are
+    /// not everybody's: the real function is asked for them with a numeric node, so that
+    /// /etc/services, each version's table and every quirk are its own. It asks nobody for that.
     ///
     /// # Safety
-    /// `service` is NUL-terminated.
+    /// `service` is null or NUL-terminated.
     unsafe fn asked(request: &Request, service: *const c_char) -> Option<Self> {
         let hints = addrinfo {
-            ai_flags: request.service_flags,
+            ai_flags: request.service_flags | libc::AI_NUMERICHOST,
             ai_family: libc::AF_INET,
             ai_socktype: request.socket_type,
             ai_protocol: request.protocol,
@@ -88,9 +95,10 @@ impl Services {
             ai_canonname: null_mut(),
             ai_next: null_mut(),
         };
+        let node = c"127.0.0.1".as_ptr();
         let mut first: *mut addrinfo = null_mut();
-        // SAFETY: the caller's contract; without a node there is one address, the loopback's.
-        if unsafe { real::getaddrinfo(null(), service, &raw const hints, &raw mut first) } != 0 {
+        // SAFETY: the caller's contract; there is one address, the node itself.
+        if unsafe { real::getaddrinfo(node, service, &raw const hints, &raw mut first) } != 0 {
             return None;
         }
         let mut services = Self::empty();

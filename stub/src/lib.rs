@@ -38,7 +38,7 @@ mod files;
 pub mod hosts;
 pub mod literal;
 pub mod nsswitch;
-mod order;
+pub mod order;
 mod outcome;
 mod process;
 mod question;

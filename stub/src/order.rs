@@ -1,126 +1,194 @@
-//! The order of addresses: the families apart, as this libc receives them, each shuffled anew for
-//! every lookup, as the cluster's DNS would, so that clients spread over endpoints.
+//! The order of the addresses of an answer.
+//!
+//! ```text
+//!   zone --> shuffle (as a DNS server does) --> sort (as this libc does, RFC 6724) --> program
+//!                                                 |
+//!                           network: sources, interfaces, asked once a second
+//! ```
+//!
+//! Behind NSS glibc sorts by itself; behind the shim nobody would.
 
-use crate::sys::Libc;
-use nss_k8s_zone::{Address, Family};
-
-/// No musl process can take more addresses than this (`MAXADDRS`).
-const MUSL_ADDRESSES: usize = 48;
-
-/// Arranges an answer and returns how many addresses of it this libc can take. glibc gets IPv4
-/// first and musl IPv6, as their own DNS code hands them on to their sorting by RFC 6724.
-pub(crate) fn arrange(libc: Libc, answer: &mut [Address], seed: impl FnOnce() -> u64) -> usize {
-    let count = answer.len();
-    if count > 1 {
-        let first = match libc {
-            Libc::Glibc => Family::V4,
-            Libc::Musl => Family::V6,
-        };
-        let boundary = bring_forward(answer, first);
-        let mut state = seed();
-        if let Some((front, back)) = answer.split_at_mut_checked(boundary) {
-            shuffle(front, &mut state);
-            shuffle(back, &mut state);
-        }
-    }
-    match libc {
-        Libc::Glibc => count,
-        Libc::Musl => count.min(MUSL_ADDRESSES),
-    }
-}
-
-/// Moves the addresses of one family to the front; returns their number.
-fn bring_forward(answer: &mut [Address], family: Family) -> usize {
-    let mut boundary: usize = 0;
-    for place in 0..answer.len() {
-        if answer
-            .get(place)
-            .is_some_and(|address| address.family == family)
-        {
-            swap(answer, boundary, place);
-            boundary = boundary.wrapping_add(1);
-        }
-    }
-    boundary
-}
-
-/// Fisher-Yates. The generator is Marsaglia's xorshift64*; the bias of scaling by multiplication
-/// is far below what 4,096 addresses could show.
-fn shuffle(answer: &mut [Address], state: &mut u64) {
-    let mut left = u32::try_from(answer.len()).unwrap_or(0);
-    *state |= 1;
-    while left > 1 {
-        *state ^= *state >> 12;
-        *state ^= *state << 25;
-        *state ^= *state >> 27;
-        let random = state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-        let chosen = random.wrapping_mul(u64::from(left)) >> 32;
-        left = left.wrapping_sub(1);
-        let last = usize::try_from(left).unwrap_or(0);
-        swap(answer, usize::try_from(chosen).unwrap_or(0), last);
-    }
-}
-
-/// `slice::swap` without its panic.
-fn swap(answer: &mut [Address], one: usize, other: usize) {
-    if let (Some(first), Some(second)) = (answer.get(one).copied(), answer.get(other).copied()) {
-        if let Some(slot) = answer.get_mut(one) {
-            *slot = second;
-        }
-        if let Some(slot) = answer.get_mut(other) {
-            *slot = first;
-        }
-    }
-}
-
+mod config;
+mod glibc;
+mod musl;
+mod network;
+mod policy;
+mod remembered;
+mod shuffle;
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
+mod tests;
 
-    fn address(number: u8, is_v6: bool) -> Address {
-        if is_v6 {
-            Address::v6([number; 16])
+pub use network::configured;
+pub(crate) use shuffle::arrange;
+
+use crate::sys::{self, Libc};
+use core::ptr::NonNull;
+use network::Source;
+use nss_k8s_zone::{Address, Family};
+use policy::Tables;
+
+/// Sorts the addresses of one `getaddrinfo` as this libc would, by the rules of RFC 6724 that it
+/// has; those that no rule tells apart stay in their order. False when libc must do it: gai.conf
+/// cannot be read for certain, or there is no memory.
+///
+/// Warm, it makes no system call: what the kernel says is remembered for a second.
+pub fn sort(libc: Libc, addresses: &mut [Address]) -> bool {
+    if addresses.len() < 2 {
+        return true;
+    }
+    let now = sys::now().0;
+    let tables = match libc {
+        Libc::Glibc => match config::tables(now) {
+            Some(tables) => tables,
+            None => return false,
+        },
+        // musl leaves IPv4 alone, and has no tables to configure.
+        Libc::Musl if addresses.iter().all(|one| one.family == Family::V4) => return true,
+        Libc::Musl => Tables::defaults(),
+    };
+    let mut kernel = Kernel { libc, now };
+    with_room(addresses.len(), &mut |items, room| {
+        place(libc, &tables, &mut kernel, addresses, items, room);
+    })
+}
+
+/// Who knows about sources and interfaces.
+trait Network {
+    /// Where a destination is reached from.
+    fn source_for(&mut self, destination: &Address) -> Option<Source>;
+    /// Whether an interface is no tunnel.
+    fn is_native(&mut self, index: u32) -> bool;
+}
+
+/// The kernel, through what is remembered of its answers.
+struct Kernel {
+    libc: Libc,
+    now: u64,
+}
+
+impl Network for Kernel {
+    fn source_for(&mut self, destination: &Address) -> Option<Source> {
+        network::source_for(self.libc, destination, self.now)
+    }
+
+    fn is_native(&mut self, index: u32) -> bool {
+        network::is_native(index, self.now)
+    }
+}
+
+/// A destination and all that decides its place.
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    /// The higher, the earlier.
+    rank: u64,
+    /// Among equals of `rank`: the lower, the earlier.
+    scope: u32,
+    /// The source's interface; `u32::MAX`: not known.
+    index: u32,
+    /// Among equals of both, and of one family: the higher, the earlier.
+    prefix: u8,
+    destination: Address,
+}
+
+impl Item {
+    const NOTHING: Self = Self {
+        rank: 0,
+        scope: 0,
+        index: u32::MAX,
+        prefix: 0,
+        destination: Address::UNSPECIFIED,
+    };
+
+    /// Whether a rule puts this one before the other.
+    fn precedes(&self, other: &Self) -> bool {
+        if self.rank != other.rank {
+            self.rank > other.rank
+        } else if self.scope != other.scope {
+            self.scope < other.scope
         } else {
-            Address::v4([10, 0, 0, number])
+            self.destination.family == other.destination.family && self.prefix > other.prefix
         }
     }
+}
 
-    proptest! {
-        #[test]
-        fn nothing_is_lost_and_families_stay_apart(
-            kinds in proptest::collection::vec(any::<bool>(), 0..200),
-            seed in any::<u64>(),
-            is_musl in any::<bool>(),
-        ) {
-            let libc = if is_musl { Libc::Musl } else { Libc::Glibc };
-            let before: Vec<_> =
-                kinds.iter().zip(0..).map(|(is_v6, number)| address(number, *is_v6)).collect();
-            let mut after = before.clone();
-            let count = arrange(libc, &mut after, || seed);
-            prop_assert_eq!(count, if is_musl { before.len().min(48) } else { before.len() });
-            let first = if is_musl { Family::V6 } else { Family::V4 };
-            prop_assert!(after.is_sorted_by_key(|address| address.family != first));
-            after.sort();
-            let mut before = before;
-            before.sort();
-            prop_assert_eq!(after, before);
-        }
+/// Sorts `addresses`; `items` and `room` have a place for each.
+fn place(
+    libc: Libc,
+    tables: &Tables<'_>,
+    network: &mut dyn Network,
+    addresses: &mut [Address],
+    items: &mut [Item],
+    room: &mut [Item],
+) {
+    for (item, destination) in items.iter_mut().zip(addresses.iter()) {
+        let source = network.source_for(destination);
+        *item = match libc {
+            Libc::Glibc => glibc::item(tables, destination, source),
+            Libc::Musl => musl::item(destination, source),
+        };
     }
+    if libc == Libc::Glibc {
+        glibc::prefer_native(network, items);
+    }
+    merge_sort(items, room);
+    for (address, item) in addresses.iter_mut().zip(items.iter()) {
+        *address = item.destination;
+    }
+}
 
-    #[test]
-    fn every_address_comes_first_about_as_often() {
-        let mut firsts = [0_u32; 5];
-        for seed in 0..10_000_u64 {
-            let mut answer: Vec<_> = (0..5).map(|number| address(number, false)).collect();
-            arrange(Libc::Glibc, &mut answer, || {
-                seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            });
-            firsts[usize::from(answer[0].octets[3])] += 1;
-        }
-        assert!(
-            firsts.iter().all(|count| (1_800..2_200).contains(count)),
-            "{firsts:?}"
-        );
+/// The merge sort of glibc's `qsort_r` (stdlib/msort.c), split for split: rule 9 compares within a
+/// family only, which is no order of all, so that the way of sorting shows in odd cases.
+fn merge_sort(items: &mut [Item], room: &mut [Item]) {
+    let half = items.len() / 2;
+    let Some((front, back)) = items.split_at_mut_checked(half).filter(|_| half > 0) else {
+        return;
+    };
+    merge_sort(front, room);
+    merge_sort(back, room);
+    let (mut ahead, mut behind) = (front.iter().peekable(), back.iter().peekable());
+    for slot in room.iter_mut() {
+        let next = match (ahead.peek(), behind.peek()) {
+            (Some(one), Some(other)) if other.precedes(one) => behind.next(),
+            (Some(_), _) => ahead.next(),
+            (None, _) => behind.next(),
+        };
+        let Some(next) = next else { break };
+        *slot = *next;
     }
+    for (item, sorted) in items.iter_mut().zip(room.iter()) {
+        *item = *sorted;
+    }
+}
+
+/// Gives `body` two rooms of `count` items: on the stack where they are few, else of the process's
+/// heap for as long. False when there is no memory.
+fn with_room(count: usize, body: &mut dyn FnMut(&mut [Item], &mut [Item])) -> bool {
+    /// 320 octets each.
+    const NEAR: usize = 8;
+    let mut items = [Item::NOTHING; NEAR];
+    let mut room = [Item::NOTHING; NEAR];
+    if let (Some(items), Some(room)) = (items.get_mut(..count), room.get_mut(..count)) {
+        body(items, room);
+        return true;
+    }
+    with_far_room(count, body).is_some()
+}
+
+#[cold]
+#[inline(never)]
+fn with_far_room(count: usize, body: &mut dyn FnMut(&mut [Item], &mut [Item])) -> Option<()> {
+    let all = count.checked_mul(2)?;
+    let memory: NonNull<Item> = sys::allocate(all.checked_mul(size_of::<Item>())?)?.cast();
+    for index in 0..all {
+        // SAFETY: `all` items fit, aligned as the host allocates (16).
+        unsafe { memory.add(index).write(Item::NOTHING) };
+    }
+    // SAFETY: initialized above, and ours alone.
+    let both = unsafe { core::slice::from_raw_parts_mut(memory.as_ptr(), all) };
+    if let Some((items, room)) = both.split_at_mut_checked(count) {
+        body(items, room);
+    }
+    // SAFETY: of `allocate`, given back once; the slices are not used any more.
+    unsafe { sys::release(memory.cast()) };
+    Some(())
 }

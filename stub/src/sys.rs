@@ -14,6 +14,7 @@ mod file;
 #[cfg(all(feature = "guest", panic = "abort"))]
 mod guest;
 mod host;
+mod interfaces;
 mod memory;
 mod next;
 mod object;
@@ -26,10 +27,11 @@ pub use host::{
     allocate, allocate_zeroed, environment, errno, error_text, now, release, resolver_error,
     secure, set_errno, set_resolver_error, shuffle_seed,
 };
+pub use interfaces::{InterfaceAddress, interface_addresses, interface_types};
 pub use memory::{map_anonymous, unmap_anonymous};
 pub use next::{Libc, NextFunction, host_libc};
 pub use reply::{Buffer, host_entry};
-pub use socket::{Route, SocketAddress, configured_families, domain, route_to};
+pub use socket::{Route, SocketAddress, domain, route_to};
 
 /// The host name as the kernel knows it (`uname`'s nodename, without its NUL), for hashing and for
 /// the default search domain. At most 64 bytes; empty when the call fails.

@@ -1,8 +1,7 @@
-//! What the kernel says of this process's network, asked as libc asks it. No packet leaves.
+//! How the kernel would reach a destination, asked as libc asks it. No packet leaves.
 
 use super::call::{self, Descriptor};
-use super::memory::{map_anonymous, unmap_anonymous};
-use nss_k8s_zone::{Address, Families, Family};
+use nss_k8s_zone::{Address, Family};
 
 /// How a destination would be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,53 +12,6 @@ pub enum Route {
     Unreachable,
     /// The kernel could not be asked (no descriptor left, a sandbox).
     Unknown,
-}
-
-/// Which families have an address other than 127.0.0.1 and ::1 on some interface: what glibc's
-/// AI_ADDRCONFIG counts (sysdeps/unix/sysv/linux/check_pf.c). `None` when the kernel does not say,
-/// or no memory is left.
-///
-/// On its own, and its buffer not on the stack: every call of the program would pay for a frame
-/// that one call in a second needs.
-#[cold]
-#[inline(never)]
-pub fn configured_families() -> Option<Families> {
-    /// Octets: the kernel's messages of a dump are at most 8 KiB (NLMSG_GOODSIZE).
-    const ROOM: usize = 8192;
-    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
-    let netlink = call::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE).ok()?;
-    let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_DUMP).ok()?;
-    let ([f0, f1], [k0, k1]) = (flags.to_ne_bytes(), libc::RTM_GETADDR.to_ne_bytes());
-    let [l0, l1, l2, l3] = 20_u32.to_ne_bytes();
-    // struct nlmsghdr (length, type, flags, sequence, port) and a struct rtgenmsg of any family.
-    let request = [
-        l0, l1, l2, l3, k0, k1, f0, f1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    ];
-    call::send(&netlink, &request).ok()?;
-    let memory = map_anonymous(ROOM)?;
-    // SAFETY: fresh zeroed memory of that length that nobody else has.
-    let room = unsafe { core::slice::from_raw_parts_mut(memory.as_ptr(), ROOM) };
-    let seen = gather(&netlink, room);
-    // SAFETY: mapped above with this length; the slice is not used any more.
-    unsafe { unmap_anonymous(memory, ROOM) }
-    seen
-}
-
-/// Receives a dump of addresses to its end; `None` when it is no such dump.
-fn gather(netlink: &Descriptor, room: &mut [u8]) -> Option<Families> {
-    let mut seen = Families {
-        v4: false,
-        v6: false,
-    };
-    // A thousand messages are more addresses than a host can have.
-    for _ in 0..1000 {
-        let length = call::receive(netlink, room).ok()?;
-        match collect(room.get(..length)?, &mut seen)? {
-            Dump::Goes => {}
-            Dump::Done => return Some(seen),
-        }
-    }
-    None
 }
 
 /// Asks with a connected UDP socket, as both libcs do before they order addresses.
@@ -142,73 +94,6 @@ fn source(socket: &Descriptor, family: Family) -> Option<Address> {
     })
 }
 
-/// Whether more messages of a dump follow.
-enum Dump {
-    Goes,
-    Done,
-}
-
-/// Reads netlink messages; `None` when they are not what was asked for.
-fn collect(mut messages: &[u8], seen: &mut Families) -> Option<Dump> {
-    while !messages.is_empty() {
-        let length = usize::try_from(word(messages, 0)?).ok()?;
-        let message = messages.get(..length)?;
-        let kind = half(message, 4)?;
-        if i32::from(kind) == libc::NLMSG_DONE {
-            return Some(Dump::Done);
-        }
-        if kind != libc::RTM_NEWADDR {
-            return None;
-        }
-        note_address(message.get(16..)?, seen);
-        messages = messages.get(aligned(length)?..).unwrap_or(&[]);
-    }
-    Some(Dump::Goes)
-}
-
-/// One `struct ifaddrmsg` and its attributes: IFA_LOCAL counts where there is one, else
-/// IFA_ADDRESS (on a point-to-point link that is the other end).
-fn note_address(message: &[u8], seen: &mut Families) {
-    let Some(family) = message.first().copied() else {
-        return;
-    };
-    let mut attributes = message.get(8..).unwrap_or(&[]);
-    let mut address: Option<&[u8]> = None;
-    while let Some(length) = half(attributes, 0).map(usize::from) {
-        let (Some(kind), Some(value)) = (half(attributes, 2), attributes.get(4..length)) else {
-            break;
-        };
-        match kind {
-            libc::IFA_LOCAL => address = Some(value),
-            libc::IFA_ADDRESS if address.is_none() => address = Some(value),
-            _ => {}
-        }
-        let Some(next) = aligned(length) else { break };
-        attributes = attributes.get(next..).unwrap_or(&[]);
-    }
-    let Some(address) = address else { return };
-    match i32::from(family) {
-        libc::AF_INET if address != [127, 0, 0, 1] => seen.v4 = true,
-        libc::AF_INET6 if address != [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1] => {
-            seen.v6 = true;
-        }
-        _ => {}
-    }
-}
-
-/// NLMSG_ALIGN and RTA_ALIGN: the next multiple of four.
-fn aligned(length: usize) -> Option<usize> {
-    Some(length.checked_add(3)? & !3)
-}
-
-fn word(bytes: &[u8], start: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(*bytes.get(start..)?.first_chunk()?))
-}
-
-fn half(bytes: &[u8], start: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(*bytes.get(start..)?.first_chunk()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,33 +102,5 @@ mod tests {
     fn loopback_is_reached_from_itself() {
         let loopback = Address::v4([127, 0, 0, 1]);
         assert_eq!(route_to(&loopback), Route::Source(loopback));
-    }
-
-    /// The kernel's own list, in text form, is the reference.
-    #[test]
-    fn ipv6_addresses_count_as_the_kernel_lists_them() {
-        let text = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
-        let expected = text
-            .lines()
-            .any(|line| !line.starts_with("00000000000000000000000000000001"));
-        assert_eq!(configured_families().map(|seen| seen.v6), Some(expected));
-    }
-
-    #[test]
-    fn garbage_is_refused() {
-        let mut seen = Families {
-            v4: false,
-            v6: false,
-        };
-        for garbage in [&[0; 16][..], &[255; 16], &[16, 0, 0, 0, 9, 9, 0, 0]] {
-            assert!(collect(garbage, &mut seen).is_none());
-        }
-        assert_eq!(
-            seen,
-            Families {
-                v4: false,
-                v6: false
-            }
-        );
     }
 }

@@ -1,0 +1,292 @@
+//! Which address of ours a destination would be reached from, and what libc wants to know of it: asked
+//! of the kernel as libc asks, at most once a second for each destination. libc asks at each call.
+
+use super::remembered::{Answer, Question, Table};
+use crate::sys::{self, InterfaceAddress, Libc, Route};
+use core::sync::atomic::{AtomicU64, Ordering};
+use nss_k8s_zone::{Address, Families, Family};
+
+/// The address of ours that a destination is reached from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Source {
+    /// IPv4 as IPv4-mapped IPv6.
+    pub(super) address: u128,
+    pub(super) interface: Interface,
+}
+
+/// What glibc knows of a source's interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Interface {
+    /// `u32::MAX`: not known.
+    pub(super) index: u32,
+    /// Bits of the network part; 0 where nothing is known.
+    pub(super) prefix: u8,
+    /// Deprecated, or not checked yet for being unique.
+    pub(super) is_deprecated: bool,
+    /// The home address of a mobile host.
+    pub(super) is_home: bool,
+}
+
+impl Interface {
+    /// What glibc has of a source that is not on its list.
+    pub(super) const UNKNOWN: Self = Self {
+        index: u32::MAX,
+        prefix: 0,
+        is_deprecated: false,
+        is_home: false,
+    };
+
+    fn of(found: &InterfaceAddress) -> Self {
+        // uapi/linux/if_addr.h.
+        const HOME: u8 = 0x10;
+        const DEPRECATED_OR_OPTIMISTIC: u8 = 0x20 | 0x04;
+        Self {
+            index: found.index,
+            prefix: found.prefix,
+            is_deprecated: found.flags & DEPRECATED_OR_OPTIMISTIC != 0,
+            is_home: found.flags & HOME != 0,
+        }
+    }
+
+    fn to_facts(self) -> u64 {
+        u64::from(self.index)
+            | u64::from(self.prefix) << 32
+            | u64::from(self.is_deprecated) << 40
+            | u64::from(self.is_home) << 41
+    }
+
+    fn from_facts(facts: u64) -> Self {
+        Self {
+            index: u32::try_from(facts & 0xffff_ffff).unwrap_or(u32::MAX),
+            prefix: u8::try_from(facts >> 32 & 0xff).unwrap_or(0),
+            is_deprecated: facts >> 40 & 1 != 0,
+            is_home: facts >> 41 & 1 != 0,
+        }
+    }
+}
+
+static TABLE: Table = Table::new();
+
+/// Topics of [`TABLE`].
+const SOURCE_FOR_V4: u8 = 1;
+const SOURCE_FOR_V6: u8 = 2;
+const INTERFACE: u8 = 3;
+const IS_NATIVE: u8 = 4;
+
+/// Where a destination is reached from; `None` when it is not, or when the kernel cannot be asked
+/// now (no descriptor left), which libc takes for the same. musl asks for no interface.
+pub(super) fn source_for(libc: Libc, destination: &Address, now: u64) -> Option<Source> {
+    let question = Question {
+        subject: u128::from_be_bytes(destination.octets),
+        topic: match destination.family {
+            Family::V4 => SOURCE_FOR_V4,
+            Family::V6 => SOURCE_FOR_V6,
+        },
+    };
+    let answer = match TABLE.recall(question, now) {
+        Some(answer) => answer,
+        None => ask_for_source(destination, question, now)?,
+    };
+    (answer.facts != 0).then(|| Source {
+        address: answer.address,
+        interface: match libc {
+            Libc::Glibc => interface_of(answer.address, now),
+            Libc::Musl => Interface::UNKNOWN,
+        },
+    })
+}
+
+/// Asks the kernel; only what will be the same in a moment is remembered.
+#[cold]
+#[inline(never)]
+fn ask_for_source(destination: &Address, question: Question, now: u64) -> Option<Answer> {
+    let answer = match sys::route_to(destination) {
+        Route::Source(source) => Answer {
+            address: mapped(&source),
+            facts: 1,
+        },
+        Route::Unreachable => Answer {
+            address: 0,
+            facts: 0,
+        },
+        Route::Unknown => return None,
+    };
+    TABLE.remember(question, answer, now);
+    Some(answer)
+}
+
+/// Which families are configured, as this libc decides it for AI_ADDRCONFIG. `None` when libc must
+/// say itself what the kernel's refusal means.
+pub fn configured(libc: Libc) -> Option<Families> {
+    let now = sys::now().0;
+    match libc {
+        Libc::Glibc => Some(seen(None, now)),
+        Libc::Musl => Some(Families {
+            v4: is_loopback_usable(&Address::v4([127, 0, 0, 1]), now)?,
+            v6: is_loopback_usable(&LOOPBACK_V6, now)?,
+        }),
+    }
+}
+
+/// `::1`.
+const LOOPBACK_V6: Address = Address::v6([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
+/// musl's condition (src/network/getaddrinfo.c): whether a socket can be connected to it.
+fn is_loopback_usable(address: &Address, now: u64) -> Option<bool> {
+    let question = Question {
+        subject: u128::from_be_bytes(address.octets),
+        topic: match address.family {
+            Family::V4 => SOURCE_FOR_V4,
+            Family::V6 => SOURCE_FOR_V6,
+        },
+    };
+    let answer = match TABLE.recall(question, now) {
+        Some(answer) => answer,
+        None => ask_for_source(address, question, now)?,
+    };
+    Some(answer.facts != 0)
+}
+
+/// What glibc knows of the interface of a source.
+fn interface_of(source: u128, now: u64) -> Interface {
+    // glibc keeps its list only where it saw an IPv6 address other than ::1.
+    if !seen(Some(source), now).v6 {
+        return Interface::UNKNOWN;
+    }
+    let question = Question {
+        subject: as_listed(source),
+        topic: INTERFACE,
+    };
+    match TABLE.recall(question, now) {
+        Some(answer) => Interface::from_facts(answer.facts),
+        None => {
+            survey(Some(source), now);
+            TABLE
+                .recall(question, now)
+                .map_or(Interface::UNKNOWN, |answer| {
+                    Interface::from_facts(answer.facts)
+                })
+        }
+    }
+}
+
+/// All of 127.0.0.0/8 counts as the loopback's own address.
+fn as_listed(source: u128) -> u128 {
+    if source >> 24 == 0x00ff_ff7f {
+        0xffff_7f00_0001
+    } else {
+        source
+    }
+}
+
+/// The families that glibc has seen on its list (`__check_pf`): not counting 127.0.0.1 and ::1.
+fn seen(wanted: Option<u128>, now: u64) -> Families {
+    let word = SEEN.load(Ordering::Relaxed);
+    if word & 4 != 0 && word >> 3 == now {
+        return families(word);
+    }
+    survey(wanted, now)
+}
+
+/// Two bits, and the second in which they were learnt. One word, so that no reader sees half of it.
+static SEEN: AtomicU64 = AtomicU64::new(0);
+
+fn families(word: u64) -> Families {
+    Families {
+        v4: word & 1 != 0,
+        v6: word & 2 != 0,
+    }
+}
+
+/// Goes through all addresses of all interfaces once; remembers the families, the interface of the
+/// source `wanted`, and of the first few others, which are the next to be wanted.
+#[cold]
+#[inline(never)]
+fn survey(wanted: Option<u128>, now: u64) -> Families {
+    /// A pod has about five addresses; a node may have thousands.
+    const FEW: u32 = 16;
+    let wanted = wanted.map(as_listed);
+    let mut taken: u32 = 0;
+    let mut bits = 4;
+    let mut is_found = false;
+    let remember = |subject: u128, interface: Interface| {
+        let question = Question {
+            subject,
+            topic: INTERFACE,
+        };
+        let facts = interface.to_facts();
+        TABLE.remember(question, Answer { address: 0, facts }, now);
+    };
+    let done = sys::interface_addresses(&mut |found| {
+        let address = mapped(&found.address);
+        match found.address.family {
+            Family::V4 if address != 0xffff_7f00_0001 => bits |= 1,
+            Family::V6 if address != 1 => bits |= 2,
+            _ => {}
+        }
+        let is_wanted = wanted == Some(address) && !is_found;
+        if is_wanted || taken < FEW {
+            is_found |= is_wanted;
+            taken = taken.saturating_add(1);
+            remember(address, Interface::of(found));
+        }
+    });
+    if !done {
+        // As glibc: it cannot tell, so both. Not for the next call, which may be luckier.
+        return Families::BOTH;
+    }
+    if let Some(wanted) = wanted
+        && !is_found
+    {
+        remember(wanted, Interface::UNKNOWN);
+    }
+    SEEN.store(now << 3 | bits, Ordering::Relaxed);
+    families(bits)
+}
+
+/// Whether an interface is no tunnel (glibc's `__check_native`).
+pub(super) fn is_native(index: u32, now: u64) -> bool {
+    if index == u32::MAX {
+        return false;
+    }
+    let question = Question {
+        subject: u128::from(index),
+        topic: IS_NATIVE,
+    };
+    match TABLE.recall(question, now) {
+        Some(answer) => answer.facts != 0,
+        None => ask_whether_native(index, question, now),
+    }
+}
+
+/// Goes through all interfaces for one of them.
+#[cold]
+#[inline(never)]
+fn ask_whether_native(index: u32, question: Question, now: u64) -> bool {
+    let mut is_native = false;
+    let done = sys::interface_types(&mut |number, kind| {
+        if number == index {
+            is_native = !matches!(
+                kind,
+                libc::ARPHRD_TUNNEL | libc::ARPHRD_TUNNEL6 | libc::ARPHRD_SIT
+            );
+        }
+    });
+    if done {
+        let answer = Answer {
+            address: 0,
+            facts: u64::from(is_native),
+        };
+        TABLE.remember(question, answer, now);
+    }
+    is_native
+}
+
+/// An address as glibc and musl compare it: IPv4 as IPv4-mapped IPv6.
+pub(super) fn mapped(address: &Address) -> u128 {
+    let number = u128::from_be_bytes(address.octets);
+    match address.family {
+        Family::V4 => 0xffff_0000_0000 | number >> 96,
+        Family::V6 => number,
+    }
+}
