@@ -15,6 +15,7 @@ mod file;
 mod guest;
 mod host;
 mod interfaces;
+mod loaded;
 mod memory;
 mod next;
 mod object;

@@ -18,6 +18,7 @@
 
 pub mod artifacts;
 pub mod case;
+pub mod compiled;
 pub mod differential;
 pub mod dns;
 pub mod http;

@@ -34,7 +34,7 @@ mod tests {
     #[test]
     fn they_are_ours() {
         for function in [memcpy as *const () as usize, memset as *const () as usize] {
-            assert!(super::super::object::is_ours(function));
+            assert!(super::super::next::is_in_ours(function));
         }
     }
 

@@ -94,8 +94,15 @@ pub fn environment(name: &CStr) -> Option<&'static CStr> {
 /// `AT_SECURE`: the process has more rights than its caller, so that the environment proves
 /// nothing. True where the host cannot tell.
 pub fn secure() -> bool {
+    auxiliary(libc::AT_SECURE) != Some(0)
+}
+
+/// A word of the auxiliary vector, 0 where the kernel passed none; `None` where the host cannot
+/// tell.
+pub(super) fn auxiliary(kind: c_ulong) -> Option<usize> {
+    let getauxval = GETAUXVAL?;
     // SAFETY: `getauxval` takes any number.
-    GETAUXVAL.is_none_or(|getauxval| unsafe { getauxval(libc::AT_SECURE) } != 0)
+    Some(super::loaded::word(unsafe { getauxval(kind) }))
 }
 
 /// Coarse real time: a few nanoseconds where the host has `clock_gettime`, a system call
