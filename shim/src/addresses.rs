@@ -8,7 +8,10 @@ use core::ffi::{c_char, c_int};
 use core::ptr::NonNull;
 use libc::addrinfo;
 use nss_k8s_stub::sys::Libc;
-use nss_k8s_stub::{Address, Door, Families, Family, Name, Outcome, Query, order, resolve, sys};
+use nss_k8s_stub::{
+    Address, Door, Families, Family, Name, Outcome, Query, Reason, may_be_in_hosts_file, order,
+    resolve, sys,
+};
 
 /// What the program gets: a list, or an EAI number.
 pub(crate) type Answer = Result<NonNull<addrinfo>, c_int>;
@@ -99,6 +102,12 @@ fn look_up(request: &Request, node: &[u8], room: &mut [Address], canonical: &mut
                 Outcome::Answer { count } => Outcome::Answer {
                     count: map_in_place(room.get_mut(..count).unwrap_or(&mut []), mapping),
                 },
+                Outcome::Hosts { count, file } => {
+                    let found = room.get_mut(..usize::from(count)).unwrap_or(&mut []);
+                    let kept = map_in_place(found, mapping);
+                    let count = u16::try_from(kept).unwrap_or(0);
+                    Outcome::Hosts { count, file }
+                }
                 outcome => outcome,
             }
         }
@@ -115,6 +124,10 @@ fn look_up_apart(
     room: &mut [Address],
     canonical: &mut Name,
 ) -> Outcome {
+    // Of the hosts file glibc takes either family before it asks anybody else for IPv6 addresses.
+    if may_be_in_hosts_file(query.name) {
+        return Outcome::Pass(Reason::Hosts);
+    }
     let six = resolve(query, room, canonical);
     let already = match six {
         Outcome::Answer { count } => count,
@@ -189,7 +202,10 @@ unsafe fn conclude(
     // SAFETY: the caller's contract.
     let answer = keeping_errno(|| unsafe {
         match outcome {
-            Outcome::Answer { count } => build(request, service, room.get_mut(..count)?, canonical),
+            Outcome::Answer { .. } | Outcome::Hosts { .. } => {
+                let found = room.get_mut(..outcome.answered()?)?;
+                build(request, service, found, canonical)
+            }
             Outcome::NoData => negative(request, service, absent_data(request.libc)),
             Outcome::NxDomain => negative(request, service, absent_name(request.libc)),
             Outcome::Chase | Outcome::Room(_) | Outcome::Pass(_) => {

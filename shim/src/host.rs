@@ -1,13 +1,13 @@
 //! The `gethostbyname` and `gethostbyaddr` families from the stub's answer.
 
 use crate::error::{self, Negative, absent_data, absent_name};
-use core::cell::UnsafeCell;
+use core::cell::{Cell, UnsafeCell};
 use core::ffi::{c_char, c_int, c_void};
 use core::ptr::null_mut;
 use libc::{hostent, socklen_t};
 use nss_k8s_stub::sys::{self, Buffer, Libc, host_entry};
 use nss_k8s_stub::{
-    Address, Door, Families, Family, Name, Outcome, Query, Reason, resolve, reverse,
+    Address, Door, Families, Family, HostsFile, Name, Outcome, Query, Reason, resolve, reverse,
 };
 
 /// Where an `_r` function puts its answer: the program's own pointers.
@@ -231,6 +231,14 @@ fn look_up(call: &str, name: &[u8], family: c_int, mut buffer: Buffer) -> Option
         Outcome::NoData => Verdict::Absent(absent_data(libc)),
         Outcome::NxDomain => Verdict::Absent(absent_name(libc)),
         Outcome::Room(_) => Verdict::TooSmall,
+        Outcome::Hosts { count, file } => {
+            let found = room.get(..usize::from(count))?;
+            match libc {
+                Libc::Glibc => listed_entry(&file, buffer, name, &canonical, family, found),
+                Libc::Musl => entry(libc, buffer, name, &canonical, family, found),
+            }
+            .map_or(Verdict::TooSmall, Verdict::Found)
+        }
         Outcome::Chase | Outcome::Pass(_) => return None,
     };
     Some((libc, verdict))
@@ -257,6 +265,29 @@ fn entry(
     host_entry(buffer, canonical, aliases.len(), &alias, family, found)
 }
 
+/// A `hostent` as glibc fills it from the hosts file: the aliases are the other names of the lines.
+#[inline(never)]
+fn listed_entry(
+    file: &HostsFile,
+    buffer: Buffer,
+    name: &[u8],
+    canonical: &Name,
+    family: Family,
+    found: &[Address],
+) -> Option<hostent> {
+    let aliases = file.aliases(name, family)?;
+    let next = Cell::new(aliases);
+    // They are asked for in order, each once.
+    let alias = |_| {
+        let mut rest = next.get();
+        let alias = rest.next();
+        next.set(rest);
+        alias
+    };
+    let count = aliases.count();
+    host_entry(buffer, canonical.as_bytes(), count, &alias, family, found)
+}
+
 /// The names of an address. Only an answer is ours: `None`, when the real function must answer, is
 /// also what no names and too small a buffer come to, since each libc reports those in its own way.
 ///
@@ -272,8 +303,8 @@ unsafe fn look_back(call: &str, question: &Question, buffer: Buffer) -> Option<(
         }
     };
     match names(&address, buffer) {
-        Ok((libc, entry, count)) => {
-            sys::debug_reverse(call, &address, Outcome::Answer { count });
+        Ok((libc, entry, outcome)) => {
+            sys::debug_reverse(call, &address, outcome);
             Some((libc, entry))
         }
         Err(reason) => {
@@ -312,10 +343,10 @@ impl Question {
     }
 }
 
-/// The names of `address` as this process's libc lays them out, and how many there are: in glibc
+/// The names of `address` as this process's libc lays them out, and who gave them: in glibc
 /// the first is `h_name` and the others are aliases; musl has one, which is its own only alias
 /// (src/network/gethostbyaddr_r.c).
-fn names(address: &Address, mut buffer: Buffer) -> Result<(Libc, hostent, usize), Reason> {
+fn names(address: &Address, mut buffer: Buffer) -> Result<(Libc, hostent, Outcome), Reason> {
     /// So many are gathered on the stack (254 bytes each).
     const NEAR: usize = 4;
     let libc = sys::host_libc().ok_or(Reason::Libc)?;
@@ -328,6 +359,7 @@ fn names(address: &Address, mut buffer: Buffer) -> Result<(Libc, hostent, usize)
     }
     let count = match outcome {
         Outcome::Answer { count } => count,
+        Outcome::Hosts { count, .. } => usize::from(count),
         Outcome::Room(_) => return Err(Reason::Buffer),
         Outcome::Pass(reason) => return Err(reason),
         Outcome::NoData | Outcome::NxDomain | Outcome::Chase => return Err(Reason::NoName),
@@ -346,5 +378,5 @@ fn names(address: &Address, mut buffer: Buffer) -> Result<(Libc, hostent, usize)
         address.family,
         core::slice::from_ref(address),
     );
-    Ok((libc, entry.ok_or(Reason::Buffer)?, count))
+    Ok((libc, entry.ok_or(Reason::Buffer)?, outcome))
 }

@@ -6,20 +6,22 @@
 //! vanishes in the middle (siglongjmp, vfork and exec) leaves the old version published.
 //!
 //! ```text
-//!   lookup --> current --> Files { settings, hosts index }   immutable
+//!   lookup --> current --> Files { settings, hosts file and its index }   immutable
 //!                 ^
 //!                 '-- compare-and-swap by who found a change, at most REPLACEMENTS times
 //! ```
 
-use crate::hosts::{Hosts, MAX_HOSTS_SLOTS, MAX_HOSTS_TEXT};
-use crate::nsswitch::Placement;
+use crate::host_conf;
+use crate::hosts::{Aliases, Hosts, Lines, Listed, MAX_HOSTS_SLOTS, MAX_HOSTS_TEXT};
+use crate::nsswitch::Sources;
+use crate::outcome::{Outcome, Query, Reason};
 use crate::resolv_conf::{ResolvConf, Surroundings, Unclear};
 use crate::sys::{self, FileVersion, Libc};
 use crate::walk::Settings;
 use core::ffi::CStr;
 use core::ptr::{NonNull, addr_of_mut, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use nss_k8s_zone::{Address, Now};
+use nss_k8s_zone::{Address, Family, Name, Now};
 
 /// How often one process may see its files change. Beyond that it passes: what is published is
 /// never freed, and a program whose resolv.conf changes all day is no pod.
@@ -30,6 +32,7 @@ static ETC: Cache = Cache::new(Paths {
     resolv_conf: c"/etc/resolv.conf",
     nsswitch: c"/etc/nsswitch.conf",
     hosts: c"/etc/hosts",
+    host_conf: c"/etc/host.conf",
 });
 
 /// Where the files are.
@@ -38,6 +41,7 @@ struct Paths {
     resolv_conf: &'static CStr,
     nsswitch: &'static CStr,
     hosts: &'static CStr,
+    host_conf: &'static CStr,
 }
 
 /// The published version, and what decides when the next one is looked for.
@@ -56,13 +60,23 @@ struct Cache {
 pub(crate) struct Files {
     /// resolv.conf, nsswitch.conf and the environment of libc's resolver.
     pub(crate) settings: Settings,
+    /// nsswitch.conf has `files` in front. On musl the hosts file always comes first.
+    files_first: bool,
     versions: [Seen; 3],
+    /// Which lines of the hosts file count.
+    lines: Lines,
     /// How many of the slots are the hosts index; 0: there is none, any name may be in the file.
     hosts_size: usize,
     slots: [u64; MAX_HOSTS_SLOTS],
-    /// Where a file is read to before it is parsed; no page of it is touched later.
-    scratch: [u8; MAX_HOSTS_TEXT],
+    /// How much of `text` is the hosts file.
+    hosts_length: usize,
+    /// Where every file is read to before it is parsed; the hosts file comes last and stays.
+    text: [u8; MAX_HOSTS_TEXT],
 }
+
+/// A version of the hosts file that a lookup was answered from. It stays readable for good.
+#[derive(Clone, Copy)]
+pub struct HostsFile(&'static Files);
 
 /// A file's version, or the error of looking for it.
 type Seen = Result<FileVersion, i32>;
@@ -85,12 +99,55 @@ impl Files {
             .is_none_or(|hosts| hosts.contains_address(address))
     }
 
+    /// What a lookup of the name, as the program passed it, comes to at the hosts file; `None`: the
+    /// next source is asked.
+    #[inline(never)]
+    pub(crate) fn hosts_addresses(
+        &'static self,
+        query: &Query<'_>,
+        room: &mut [Address],
+        canonical: &mut Name,
+    ) -> Option<Outcome> {
+        self.conclude(|hosts| hosts.addresses(query.name, query.families, room, canonical))
+    }
+
+    /// The same of an address.
+    #[inline(never)]
+    pub(crate) fn hosts_names(
+        &'static self,
+        address: &Address,
+        names: &mut [Name],
+    ) -> Option<Outcome> {
+        self.conclude(|hosts| hosts.names(address, names))
+    }
+
+    fn conclude(&'static self, ask: impl FnOnce(&Hosts<'_>) -> Listed) -> Option<Outcome> {
+        let listed = match self.hosts() {
+            Some(hosts) if self.files_first => ask(&hosts),
+            _ => Listed::Unclear,
+        };
+        Some(match listed {
+            Listed::Found(count) => match u16::try_from(count) {
+                Ok(count) => Outcome::Hosts {
+                    count,
+                    file: HostsFile(self),
+                },
+                Err(_) => Outcome::Pass(Reason::Hosts),
+            },
+            Listed::OtherFamily => Outcome::NoData,
+            Listed::Absent => return None,
+            Listed::Room(count) => Outcome::Room(count),
+            Listed::Unclear => Outcome::Pass(Reason::Hosts),
+        })
+    }
+
     fn hosts(&self) -> Option<Hosts<'_>> {
         let slots = self
             .slots
             .get(..self.hosts_size)
             .filter(|slots| !slots.is_empty())?;
-        Some(Hosts::new(self.settings.libc, slots))
+        let text = self.text.get(..self.hosts_length)?;
+        Some(Hosts::new(self.settings.libc, self.lines, text, slots))
     }
 
     /// `no-reload` freezes resolv.conf in glibc.
@@ -117,6 +174,27 @@ impl Files {
             discard(memory);
         }
         filled.map(|()| memory)
+    }
+}
+
+impl HostsFile {
+    /// The aliases of `name`, as the program passed it, in a glibc `hostent` of one family.
+    pub fn aliases<'n>(&self, name: &'n [u8], family: Family) -> Option<Aliases<'static, 'n>> {
+        self.0.hosts().map(|hosts| hosts.aliases(name, family))
+    }
+}
+
+impl PartialEq for HostsFile {
+    fn eq(&self, other: &Self) -> bool {
+        core::ptr::eq(self.0, other.0)
+    }
+}
+
+impl Eq for HostsFile {}
+
+impl core::fmt::Debug for HostsFile {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str("HostsFile")
     }
 }
 
@@ -196,15 +274,19 @@ unsafe fn fill(files: *mut Files, paths: &Paths, libc: Libc, old: Option<&Files>
     let (slots, scratch) = unsafe {
         (
             &mut *addr_of_mut!((*files).slots),
-            &mut *addr_of_mut!((*files).scratch),
+            &mut *addr_of_mut!((*files).text),
         )
     };
     let (nsswitch_seen, text) = read(paths.nsswitch, libc, scratch)?;
-    let placement = text.map_or(Placement::Unplaced, Placement::parse);
-    let (hosts_seen, text) = read(paths.hosts, libc, scratch)?;
-    let hosts_size = text
-        .and_then(|text| Hosts::parse(libc, text, slots))
-        .unwrap_or(0);
+    let sources = text.map_or(Sources::UNPLACED, Sources::parse);
+    let lines = match (libc, old) {
+        (Libc::Musl, _) => Lines::All,
+        // Read once in a process, by glibc as by us.
+        (Libc::Glibc, Some(old)) => old.lines,
+        (Libc::Glibc, None) => read(paths.host_conf, libc, scratch)?
+            .1
+            .map_or(Lines::Unclear, host_conf::parse),
+    };
     let (resolv_conf_seen, resolv_conf) = match old.filter(|old| old.keeps_resolv_conf()) {
         Some(old) => (Err(0), old.settings.resolv_conf.clone()),
         None => {
@@ -218,17 +300,25 @@ unsafe fn fill(files: *mut Files, paths: &Paths, libc: Libc, old: Option<&Files>
         }
     };
     let host_aliases = libc == Libc::Glibc && environment(c"HOSTALIASES").is_some();
+    let (hosts_seen, text) = read(paths.hosts, libc, scratch)?;
+    let hosts_length = text.map_or(0, <[u8]>::len);
+    let hosts_size = text
+        .and_then(|text| Hosts::parse(libc, text, slots))
+        .unwrap_or(0);
     let settings = Settings {
         libc,
         resolv_conf,
-        placement,
+        placement: sources.zone,
         host_aliases,
     };
     // SAFETY: as above; these fields overlap neither each other nor the arrays.
     unsafe {
         addr_of_mut!((*files).settings).write(settings);
         addr_of_mut!((*files).versions).write([resolv_conf_seen, nsswitch_seen, hosts_seen]);
+        addr_of_mut!((*files).files_first).write(libc == Libc::Musl || sources.files_first);
+        addr_of_mut!((*files).lines).write(lines);
         addr_of_mut!((*files).hosts_size).write(hosts_size);
+        addr_of_mut!((*files).hosts_length).write(hosts_length);
     }
     Some(())
 }

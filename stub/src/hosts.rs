@@ -1,36 +1,72 @@
-//! `/etc/hosts`, as a set: could libc find this name, or this address, in it? If so libc answers.
+//! `/etc/hosts`, answered as this libc answers from it.
 //!
-//! The set errs towards yes: it holds every word of every line, whether or not libc would accept
-//! the line, and compares 64-bit hashes. "Yes" by mistake costs one ordinary lookup.
+//! An index says in one probe whether libc could find a name or an address: nearly always it cannot.
+//! The index errs towards yes (it compares hashes, and knows nothing of families); after a yes the
+//! text is read as libc reads it, line by line.
+//!
+//! ```text
+//!   name --> index: no --> the next source
+//!               '-- may be --> lines of the text --> addresses, canonical name, aliases
+//! ```
 
-use crate::c_text::{is_space, lines, split_word, trim_start};
+mod index;
+mod line;
+
 use crate::literal::parse_address;
 use crate::sys::Libc;
-use nss_k8s_zone::{Address, Family, text};
+use index::{address_key, contains, insert, name_key};
+use line::{Line, Words, Worth, next_line};
+use nss_k8s_zone::{Address, Families, Family, Name, text};
 
 /// Longer files are not read (libc is asked then).
 pub const MAX_HOSTS_TEXT: usize = 65_536;
-/// Words for [`Hosts::parse`]: for a file of up to 4,096 words; one with more is not indexed.
+/// Words for [`Hosts::parse`]: for a file of up to 4,096 names and addresses; one with more is not indexed.
 pub const MAX_HOSTS_SLOTS: usize = 8_192;
-/// musl reads lines in pieces of 511 bytes, and a piece of a comment may look like a line.
-const MUSL_LINE: usize = 510;
-/// Ends the sequence that is hashed, so that a name is never taken for an address.
-const NAME: u64 = 1;
-/// See `NAME`.
-const ADDRESS: u64 = 2;
+/// musl returns no more addresses than this (`MAXADDRS`), and stops reading there.
+const MUSL_ADDRESSES: usize = 48;
+/// musl's longest host name, which is one byte more than any of the zone.
+const MUSL_NAME: usize = 254;
 
-/// The index: a hash table of at most half its size, 0 where a slot is free.
+/// Which of the lines that have the name count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// All: musl; glibc with `multi on` in host.conf.
+    All,
+    /// The first alone: glibc otherwise.
+    First,
+    /// host.conf, or a variable of the environment, says something else that only glibc follows.
+    Unclear,
+}
+
+/// A file that was read and indexed.
 #[derive(Clone, Copy, Debug)]
 pub struct Hosts<'s> {
     libc: Libc,
+    lines: Lines,
+    text: &'s [u8],
     slots: &'s [u64],
+}
+
+/// What the file has on a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// So many entries of the room are filled, in the order of the file.
+    Found(usize),
+    /// Addresses of the other family alone: the end of it on musl. (On glibc that is `Absent`.)
+    OtherFamily,
+    /// Nothing: the next source is asked.
+    Absent,
+    /// The room is too small for so many entries.
+    Room(usize),
+    /// What libc makes of it is not certain.
+    Unclear,
 }
 
 impl<'s> Hosts<'s> {
     /// Indexes a file in `slots`, which must be zero, and returns how many of them it took (a
-    /// power of two). `None` when the file has too many words or is too long.
+    /// power of two). `None` when the file has too many of them, is too long or holds a NUL.
     pub fn parse(libc: Libc, text: &[u8], slots: &mut [u64]) -> Option<usize> {
-        if text.len() > MAX_HOSTS_TEXT {
+        if text.len() > MAX_HOSTS_TEXT || text.iter().any(|byte| *byte == 0) {
             return None;
         }
         let mut count: usize = 0;
@@ -41,57 +77,260 @@ impl<'s> Hosts<'s> {
         Some(size)
     }
 
-    /// The index that `parse` left in `slots`, cut to the size that it returned.
-    pub const fn new(libc: Libc, slots: &'s [u64]) -> Self {
-        Self { libc, slots }
+    /// The file, and the index that `parse` left in `slots`, cut to the size that it returned.
+    pub const fn new(libc: Libc, lines: Lines, text: &'s [u8], slots: &'s [u64]) -> Self {
+        Self {
+            libc,
+            lines,
+            text,
+            slots,
+        }
     }
 
     /// Whether libc could find the name: compared as that libc does, the trailing dot included.
     pub fn contains_name(&self, name: &[u8]) -> bool {
-        contains(self.slots, hash(name, fold(self.libc), NAME))
+        contains(self.slots, name_key(self.libc, name))
     }
 
     /// Whether libc could find the address.
     pub fn contains_address(&self, address: &Address) -> bool {
         contains(self.slots, address_key(address))
     }
+
+    /// The addresses of `name`, as the program passed it. After `Found` `canonical` is the first
+    /// name of the first line that counts; musl leaves out names that it finds ill-formed, and
+    /// takes the name asked for where no other is left.
+    #[inline(never)]
+    pub fn addresses(
+        &self,
+        name: &[u8],
+        families: Families,
+        room: &mut [Address],
+        canonical: &mut Name,
+    ) -> Listed {
+        if self.lines == Lines::Unclear {
+            return Listed::Unclear;
+        }
+        canonical.clear();
+        let mut count: usize = 0;
+        let mut other_family = false;
+        let matches = self.matches(name, families);
+        for (line, worth) in matches {
+            match worth {
+                Worth::Usable(address) => {
+                    if let Some(place) = room.get_mut(count) {
+                        *place = address;
+                    }
+                    count = count.saturating_add(1);
+                }
+                Worth::OtherFamily => other_family = true,
+                Worth::Nothing => {}
+                Worth::Unclear => return Listed::Unclear,
+            }
+            if canonical.is_empty() && !self.name_owner(&line, canonical) {
+                return Listed::Unclear;
+            }
+            if self.libc == Libc::Musl && count == MUSL_ADDRESSES {
+                break;
+            }
+        }
+        if count > room.len() {
+            Listed::Room(count)
+        } else if count == 0 && other_family {
+            Listed::OtherFamily
+        } else if count == 0 {
+            Listed::Absent
+        } else if canonical.is_empty() && !canonical.push(name) {
+            Listed::Unclear
+        } else {
+            Listed::Found(count)
+        }
+    }
+
+    /// The names of `address`: those of the first line that has it; of musl, which has one name
+    /// and no aliases, the first of them.
+    #[inline(never)]
+    pub fn names(&self, address: &Address, room: &mut [Name]) -> Listed {
+        let (families, is_mapped) = match address.family {
+            Family::V4 => (Families::V4, false),
+            Family::V6 => (Families::V6, text::unmapped(address.octets) != *address),
+        };
+        let (families, wanted) = match self.libc {
+            // Whether lines with IPv4 addresses count differs between versions.
+            Libc::Glibc if is_mapped => return Listed::Unclear,
+            Libc::Glibc => (families, *address),
+            Libc::Musl => (Families::BOTH, plain(address)),
+        };
+        let mut rest = self.text;
+        while let Some(line) = next_line(self.libc, &mut rest) {
+            let found = match line.worth(families) {
+                Worth::Usable(found) if self.libc == Libc::Musl => plain(&found),
+                Worth::Usable(found) => found,
+                Worth::OtherFamily | Worth::Nothing => continue,
+                Worth::Unclear => return Listed::Unclear,
+            };
+            if found != wanted {
+                continue;
+            }
+            let most = match self.libc {
+                Libc::Glibc => usize::MAX,
+                Libc::Musl => 1,
+            };
+            let mut count: usize = 0;
+            for name in line.names().take(most) {
+                if let Some(place) = room.get_mut(count) {
+                    place.clear();
+                    if !place.push(name) {
+                        return Listed::Unclear;
+                    }
+                }
+                count = count.saturating_add(1);
+            }
+            return match count {
+                0 => Listed::Unclear,
+                _ if count > room.len() => Listed::Room(count),
+                _ => Listed::Found(count),
+            };
+        }
+        Listed::Absent
+    }
+
+    /// The aliases of `name` as glibc lists them in a `hostent` of one family; none of musl, whose
+    /// aliases do not come from the file.
+    pub fn aliases<'n>(&self, name: &'n [u8], family: Family) -> Aliases<'s, 'n> {
+        let families = match family {
+            Family::V4 => Families::V4,
+            Family::V6 => Families::V6,
+        };
+        Aliases {
+            lines: self.matches(name, families),
+            words: None,
+            first: None,
+            differing: None,
+        }
+    }
+
+    const fn matches<'n>(&self, name: &'n [u8], families: Families) -> Matches<'s, 'n> {
+        Matches {
+            libc: self.libc,
+            only_first: matches!(self.lines, Lines::First),
+            rest: self.text,
+            name,
+            families,
+        }
+    }
+
+    /// Takes the line's first name; false when what libc would do with it is not certain.
+    fn name_owner(&self, line: &Line<'_>, canonical: &mut Name) -> bool {
+        let Some(first) = line.names().next() else {
+            return false;
+        };
+        if self.libc == Libc::Musl {
+            if !first.is_ascii() {
+                return false;
+            }
+            let is_valid = first.len() <= MUSL_NAME
+                && first
+                    .iter()
+                    .all(|byte| matches!(byte, b'.' | b'-') || byte.is_ascii_alphanumeric());
+            if !is_valid {
+                return true;
+            }
+        }
+        canonical.push(first)
+    }
 }
 
-/// Calls `visit` with the key of every word, and of every address that a line starts with.
+/// The lines that have a name, with what their addresses are worth; those that do not count are
+/// left out.
+#[derive(Clone, Copy, Debug)]
+struct Matches<'s, 'n> {
+    libc: Libc,
+    only_first: bool,
+    rest: &'s [u8],
+    name: &'n [u8],
+    families: Families,
+}
+
+impl<'s> Iterator for Matches<'s, '_> {
+    type Item = (Line<'s>, Worth);
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some(line) = next_line(self.libc, &mut self.rest) {
+            if line.has(self.name) {
+                let worth = line.worth(self.families);
+                if worth != Worth::Nothing {
+                    if self.only_first {
+                        self.rest = &[];
+                    }
+                    return Some((line, worth));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// See [`Hosts::aliases`]: of every line all names but the first; after those of a later line also
+/// its first, where it is written differently from the canonical name.
+#[derive(Clone, Copy, Debug)]
+pub struct Aliases<'s, 'n> {
+    lines: Matches<'s, 'n>,
+    words: Option<Words<'s>>,
+    first: Option<&'s [u8]>,
+    differing: Option<&'s [u8]>,
+}
+
+impl<'s> Iterator for Aliases<'s, '_> {
+    type Item = &'s [u8];
+
+    fn next(&mut self) -> Option<&'s [u8]> {
+        loop {
+            if let Some(word) = self.words.as_mut().and_then(Iterator::next) {
+                return Some(word);
+            }
+            if let Some(name) = self.differing.take() {
+                return Some(name);
+            }
+            let (line, _) = self.lines.next()?;
+            let mut words = line.names();
+            let head = words.next();
+            self.words = Some(words);
+            match self.first {
+                None => self.first = head,
+                Some(first) => self.differing = head.filter(|head| *head != first),
+            }
+        }
+    }
+}
+
+/// The IPv4 address that a mapped one carries: musl compares the two as equal.
+fn plain(address: &Address) -> Address {
+    match address.family {
+        Family::V4 => *address,
+        Family::V6 => text::unmapped(address.octets),
+    }
+}
+
+/// Calls `visit` with the key of every name, and of every address that a line starts with, its
+/// scope left out.
 #[inline(never)]
-fn each_key(libc: Libc, text: &[u8], visit: &mut dyn FnMut(u64)) {
-    for line in lines(text) {
-        let comment_may_count = libc == Libc::Musl && line.len() > MUSL_LINE;
-        let line = if comment_may_count {
-            line
-        } else {
-            split_word(line, |byte| byte == b'#').0
-        };
-        let mut rest = trim_start(line, ends_word);
-        if let Some(address) = parse_address(split_word(rest, ends_address).0) {
+fn each_key(libc: Libc, mut text: &[u8], visit: &mut dyn FnMut(u64)) {
+    while let Some(line) = next_line(libc, &mut text) {
+        if let Some(address) = parse_address(line.unscoped_address()) {
             visit(address_key(&address));
             if let Some(other) = also_reached_by(&address) {
                 visit(address_key(&other));
             }
         }
-        while !rest.is_empty() {
-            let (word, next) = split_word(rest, ends_word);
-            visit(hash(word, fold(libc), NAME));
-            rest = trim_start(next, ends_word);
+        for name in line.names() {
+            visit(name_key(libc, name));
         }
     }
 }
 
-/// No word has a hash sign in it: even where a comment is looked through, it starts one.
-const fn ends_word(byte: u8) -> bool {
-    is_space(byte) || byte == 0 || byte == b'#'
-}
-
-const fn ends_address(byte: u8) -> bool {
-    ends_word(byte) || byte == b'%'
-}
-
-/// Addresses whose reverse lookup glibc answers from this line besides its own: v4 for its mapped
+/// Addresses whose reverse lookup may be answered from this line besides its own: v4 for its mapped
 /// form and the other way round, 127.0.0.1 for ::1 (nss/nss_files/files-hosts.c).
 fn also_reached_by(address: &Address) -> Option<Address> {
     match (address.family, address.octets) {
@@ -103,75 +342,6 @@ fn also_reached_by(address: &Address) -> Option<Address> {
         }
         (Family::V6, octets) => Some(text::unmapped(octets)).filter(|other| other != address),
     }
-}
-
-fn address_key(address: &Address) -> u64 {
-    hash(address.as_octets(), 0, ADDRESS)
-}
-
-/// What is laid over eight bytes before they are hashed: glibc compares without case, musl with.
-/// Setting bit 5 folds letters and leaves digits, dots and hyphens; among bytes of host names it
-/// makes no two equal that are not.
-const fn fold(libc: Libc) -> u64 {
-    match libc {
-        Libc::Glibc => 0x2020_2020_2020_2020,
-        Libc::Musl => 0,
-    }
-}
-
-/// Never 0.
-#[inline(never)]
-fn hash(bytes: &[u8], fold: u64, kind: u64) -> u64 {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut state = kind;
-    for word in words {
-        state = mix(state, u64::from_le_bytes(*word) | fold);
-    }
-    let mut last = [0_u8; 8];
-    for (to, from) in last.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    state = mix(state, u64::from_le_bytes(last) | fold);
-    mix(state, u64::try_from(bytes.len()).unwrap_or(u64::MAX)).max(1)
-}
-
-const fn mix(state: u64, word: u64) -> u64 {
-    let product = (state ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (product ^ (product >> 32))
-        .wrapping_mul(0xd6e8_feb8_6659_fd93)
-        .rotate_left(23)
-}
-
-/// Every slot from the key's own on, once around.
-fn probe(size: usize, key: u64) -> impl Iterator<Item = usize> {
-    let mask = size.saturating_sub(1);
-    let start = usize::try_from(key >> 16).unwrap_or(0);
-    (0..size).map(move |step| start.wrapping_add(step) & mask)
-}
-
-#[inline(never)]
-fn insert(slots: &mut [u64], key: u64) {
-    for place in probe(slots.len(), key) {
-        match slots.get_mut(place) {
-            Some(slot) if *slot == 0 => {
-                *slot = key;
-                return;
-            }
-            Some(slot) if *slot == key => return,
-            _ => {}
-        }
-    }
-}
-
-fn contains(slots: &[u64], key: u64) -> bool {
-    for place in probe(slots.len(), key) {
-        match slots.get(place) {
-            Some(0) | None => return false,
-            Some(slot) if *slot == key => return true,
-            Some(_) => {}
-        }
-    }
-    false
 }
 
 #[cfg(test)]

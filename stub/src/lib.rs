@@ -35,6 +35,7 @@
 
 mod c_text;
 mod files;
+mod host_conf;
 pub mod hosts;
 pub mod literal;
 pub mod nsswitch;
@@ -46,6 +47,7 @@ pub mod resolv_conf;
 pub mod sys;
 pub mod walk;
 
+pub use files::HostsFile;
 pub use nss_k8s_zone::{Address, Families, Family, Name};
 pub use outcome::{Door, Outcome, Query, Reason};
 pub use question::Question;
@@ -53,10 +55,12 @@ pub use question::Question;
 /// The number of this library build; CONFIG in the zone can refuse builds by it.
 pub const BUILD: u64 = 1;
 
-/// Answers one forward lookup from what this process shares: zone, resolv.conf, hosts. Addresses
-/// come in an order of their own every time. `canonical` counts after `Answer` (who owns the data:
+/// Answers one forward lookup from what this process shares: zone, resolv.conf, hosts. Addresses of
+/// the zone come in an order of their own every time, those of the hosts file in its order.
+/// `canonical` counts after `Answer` (who owns the data:
 /// the candidate as typed and as the search list writes it, or a CNAME's target; no trailing dot)
-/// and after `Chase` (the target); what `room` holds counts after `Answer`.
+/// after `Hosts` (the file's first name) and after `Chase` (the target); what `room` holds counts
+/// after `Answer` and `Hosts`.
 pub fn resolve(query: &Query<'_>, room: &mut [Address], canonical: &mut Name) -> Outcome {
     if cfg!(always_pass) {
         return Outcome::Pass(Reason::Disabled);
@@ -64,8 +68,15 @@ pub fn resolve(query: &Query<'_>, room: &mut [Address], canonical: &mut Name) ->
     process::resolve(query, room, canonical)
 }
 
-/// Answers one reverse lookup: after `Answer`, `names` is filled from its start with absolute
-/// names.
+/// Whether libc could find the name in the hosts file of this process; yes when that is not known.
+/// For lookups whose rules the stub is not told: of AF_INET6 with AI_V4MAPPED glibc takes the
+/// file's IPv4 addresses before it asks any other source for IPv6 ones.
+pub fn may_be_in_hosts_file(name: &[u8]) -> bool {
+    process::may_be_in_hosts_file(name)
+}
+
+/// Answers one reverse lookup: after `Answer` and `Hosts`, `names` is filled from its start with
+/// absolute names; of the hosts file the first is the host's name, the others are its aliases.
 pub fn reverse(address: &Address, door: Door, names: &mut [Name]) -> Outcome {
     if cfg!(always_pass) {
         return Outcome::Pass(Reason::Disabled);

@@ -1,8 +1,9 @@
 //! The `hosts` line of `/etc/nsswitch.conf`: is a zone answer what glibc would have come to?
 //!
 //! Only the shim asks; under NSS glibc has walked the line itself. The zone stands where `dns` (or
-//! our own module) stands, and a name in the hosts file is libc's in any case, so `files` may stand
-//! anywhere. Grammar: glibc nss/nss_action_parse.c, nss/nss_database.c.
+//! our own module) stands. The hosts file answers where `files` comes first; where it comes later, a
+//! name that is in it is libc's, so `files` may stand anywhere. A program that replaces the line by
+//! `__nss_configure_lookup` cannot be noticed. Grammar: glibc nss/nss_action_parse.c, nss/nss_database.c.
 
 use crate::c_text::{is_space, is_word, lines, split_word, trim_start};
 
@@ -25,13 +26,33 @@ const UNAVAILABLE: Statuses = 4;
 const TRY_AGAIN: Statuses = 8;
 const EVERY: Statuses = 15;
 
-impl Placement {
-    /// Reads a whole file; an empty `text` stands for a missing one ("files dns"; before glibc
-    /// 2.33 "dns [!UNAVAIL=return] files": the same for us).
+/// What the whole line says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sources {
+    /// The hosts file comes first, and an answer from it is final.
+    pub files_first: bool,
+    /// Where the zone stands.
+    pub zone: Placement,
+}
+
+impl Sources {
+    /// The line is not understood.
+    pub const UNPLACED: Self = Self {
+        files_first: false,
+        zone: Placement::Unplaced,
+    };
+    /// Without a line glibc has a default of its own: "files dns"; before 2.33 it was "dns
+    /// [!UNAVAIL=return] files", so that the place of the hosts file is not certain.
+    const DEFAULT: Self = Self {
+        files_first: false,
+        zone: Placement::Certain,
+    };
+
+    /// Reads a whole file; an empty `text` stands for a missing one.
     #[inline(never)]
     pub fn parse(text: &[u8]) -> Self {
         if text.iter().any(|byte| *byte == 0) {
-            return Self::Unplaced;
+            return Self::UNPLACED;
         }
         let mut found = None;
         for line in lines(text) {
@@ -44,50 +65,58 @@ impl Placement {
             // without newline is dropped by newer ones, which leaves the default: no worse.
             let has_colon = trim_start(rest, is_space).starts_with(b":");
             if found.is_some() || !has_colon {
-                return Self::Unplaced;
+                return Self::UNPLACED;
             }
-            found = Some(place(trim_start(rest, |byte| {
-                is_space(byte) || byte == b':'
-            })));
+            let sources = trim_start(rest, |byte| is_space(byte) || byte == b':');
+            found = Some(place(sources).unwrap_or(Self::UNPLACED));
         }
-        found.unwrap_or(Self::Certain)
+        found.unwrap_or(Self::DEFAULT)
     }
 }
 
-/// Walks the sources up to `dns`; comments are no part of the grammar in newer versions, so "#" is
-/// a source that nobody has.
-fn place(line: &[u8]) -> Placement {
+/// Walks the sources; comments are no part of the grammar in newer versions, so "#" is a source
+/// that nobody has. `None` when some part is not understood: glibc may then drop the whole line.
+fn place(line: &[u8]) -> Option<Sources> {
     let mut rest = line;
+    let mut is_first = true;
+    let mut files_first = false;
     let mut module_answers = false;
+    let mut zone = None;
     while let Some((source, returns, next)) = read_source(rest) {
         rest = next;
-        let Some(returns) = returns else {
-            return Placement::Unplaced;
-        };
-        if returns & SUCCESS == 0 {
-            return Placement::Unplaced;
+        let returns = returns?;
+        let is_final = returns & SUCCESS != 0;
+        files_first |= is_first && is_final && source == b"files";
+        is_first = false;
+        if zone.is_some() {
+            continue;
         }
-        match source {
-            b"files" if returns == SUCCESS => {}
-            b"k8s" if !module_answers && returns & UNAVAILABLE == 0 => module_answers = true,
+        zone = match source {
+            _ if !is_final => Some(Placement::Unplaced),
+            b"files" if returns == SUCCESS => None,
+            b"k8s" if !module_answers && returns & UNAVAILABLE == 0 => {
+                module_answers = true;
+                None
+            }
             b"dns" => {
                 let is_last = trim_start(rest, is_space).is_empty();
-                return if is_last || returns & NOT_FOUND != 0 {
+                Some(if is_last || returns & NOT_FOUND != 0 {
                     Placement::Certain
                 } else {
                     Placement::AnswersOnly
-                };
+                })
             }
-            _ if module_answers => return Placement::AnswersOnly,
-            _ => return Placement::Unplaced,
-        }
+            _ if module_answers => Some(Placement::AnswersOnly),
+            _ => Some(Placement::Unplaced),
+        };
     }
     // No `dns`: the module alone answers, and what it says last is the end of it.
-    if module_answers {
+    let zone = zone.unwrap_or(if module_answers {
         Placement::Certain
     } else {
         Placement::Unplaced
-    }
+    });
+    Some(Sources { files_first, zone })
 }
 
 /// One source, after which of its statuses glibc returns (`None`: not understood, or `merge`), and
@@ -151,73 +180,4 @@ const fn ends_word(byte: u8) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Placement, Placement::*};
-
-    #[test]
-    fn hosts_lines_are_placed() {
-        let cases: &[(&str, Placement)] = &[
-            ("", Certain),
-            ("passwd: files\n", Certain),
-            ("# hosts: nis\n", Certain),
-            ("hosts: files dns\n", Certain),
-            ("  hosts:\tfiles\t dns  \n", Certain),
-            ("hosts : files dns", Certain),
-            ("hosts:files dns\n", Certain),
-            ("hosts: dns files\n", AnswersOnly),
-            ("hosts: dns [NOTFOUND=return] files\n", Certain),
-            ("hosts: dns [!UNAVAIL=return] files\n", Certain),
-            ("hosts: dns\n", Certain),
-            ("hosts: files\n", Unplaced),
-            ("hosts:\n", Unplaced),
-            ("hosts: files k8s dns\n", Certain),
-            ("hosts: k8s files dns\n", Certain),
-            ("hosts: files k8s [!UNAVAIL=return] dns\n", Certain),
-            ("hosts: files k8s\n", Certain),
-            ("hosts: files k8s nis dns\n", AnswersOnly),
-            ("hosts: files k8s [UNAVAIL=return] dns\n", Unplaced),
-            ("hosts: files dns myhostname\n", AnswersOnly),
-            ("hosts: files dns # the usual\n", AnswersOnly),
-            ("hosts: files # dns\n", Unplaced),
-            ("hosts: files myhostname dns\n", Unplaced),
-            (
-                "hosts: files mdns4_minimal [NOTFOUND=return] dns\n",
-                Unplaced,
-            ),
-            ("hosts: files resolve [!UNAVAIL=return] dns\n", Unplaced),
-            ("hosts: files [NOTFOUND=return] dns\n", Unplaced),
-            ("hosts: files [notfound=continue] dns\n", Certain),
-            ("hosts: files [SUCCESS=merge] dns\n", Unplaced),
-            ("hosts: files [SUCCESS=continue] dns\n", Unplaced),
-            ("hosts: files [ !SUCCESS = continue ] dns\n", Certain),
-            (
-                "hosts: files [SUCCESS=return NOTFOUND=continue] dns\n",
-                Certain,
-            ),
-            ("hosts: files [SUCCESS=return\n", Unplaced),
-            ("hosts: files [FOO=return] dns\n", Unplaced),
-            ("hosts: [NOTFOUND=return] files dns\n", Unplaced),
-            ("hosts: files dns\nhosts: files\n", Unplaced),
-            ("hosts files dns\n", Unplaced),
-            ("hosts2: nis\nhosts: files dns\n", Certain),
-            ("hosts: files dns\0\n", Unplaced),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(Placement::parse(text.as_bytes()), *expected, "{text:?}");
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_bytes_end(text in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
-            let _ = Placement::parse(&text);
-        }
-
-        /// Blanks and letter case of actions carry no meaning.
-        #[test]
-        fn spacing_does_not_matter(blanks in "[ \t]{1,4}") {
-            let text = format!("hosts:{blanks}files{blanks}[{blanks}!success{blanks}={blanks}Continue{blanks}]{blanks}dns{blanks}\n");
-            proptest::prop_assert_eq!(Placement::parse(text.as_bytes()), Certain);
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! What goes in and what comes out: the words that the two libraries and the stub share.
 
+use crate::files::HostsFile;
 use nss_k8s_zone::{Ask, Families, Unavailable};
 
 /// Through which door the question came; it decides what libc has already done.
@@ -31,7 +32,15 @@ pub enum Outcome {
         /// Entries filled.
         count: usize,
     },
-    /// The name exists, the wanted type does not.
+    /// So many entries of the room are filled from the hosts file, in its order.
+    Hosts {
+        /// Entries filled.
+        count: u16,
+        /// The file as it was, for the aliases.
+        file: HostsFile,
+    },
+    /// The name exists, the wanted type does not. Also of the hosts file on musl, which looks no
+    /// further when it has addresses of the other family alone.
     NoData,
     /// No candidate exists, and the zone is authoritative for every one of them.
     NxDomain,
@@ -43,13 +52,25 @@ pub enum Outcome {
     Pass(Reason),
 }
 
+impl Outcome {
+    /// How many entries are filled, whoever filled them.
+    pub fn answered(self) -> Option<usize> {
+        match self {
+            Self::Answer { count } => Some(count),
+            Self::Hosts { count, .. } => Some(usize::from(count)),
+            _ => None,
+        }
+    }
+}
+
 /// Why a question goes to the host's libc. For the debug line, `explain` and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
     /// A literal address: libc parses it without asking anybody.
     Numeric,
-    /// The hosts file has the name or address, or could not be read for certain.
+    /// The hosts file has the name or address, but what libc makes of it is not certain; or the file
+    /// could not be read for certain.
     Hosts,
     /// A nameserver in resolv.conf is not the cluster's: its names are not ours to answer.
     Foreign,

@@ -41,10 +41,13 @@ fn resolve_or_pass(
     let now = sys::now();
     let libc = libc_behind(query.door)?;
     let files = Files::current(libc, now).ok_or(Reason::ResolvConf)?;
-    let resolv_conf = files.settings.admit(&question)?;
     if query.door == Door::Shim && files.hosts_may_have_name(query.name) {
-        return Err(Reason::Hosts);
+        let outcome = files.hosts_addresses(query, room, canonical);
+        if let Some(outcome) = outcome {
+            return unless_switched_off(path, now, outcome);
+        }
     }
+    let resolv_conf = files.settings.admit(&question)?;
     let outcome = read(path, now, &mut |snapshot| {
         walk(
             libc,
@@ -72,10 +75,13 @@ fn reverse_or_pass(address: &Address, door: Door, names: &mut [Name]) -> Result<
     let now = sys::now();
     let libc = libc_behind(door)?;
     let files = Files::current(libc, now).ok_or(Reason::ResolvConf)?;
-    let resolv_conf = files.settings.open(door)?;
     if door == Door::Shim && files.hosts_may_have_address(address) {
-        return Err(Reason::Hosts);
+        let outcome = files.hosts_names(address, names);
+        if let Some(outcome) = outcome {
+            return unless_switched_off(path, now, outcome);
+        }
     }
+    let resolv_conf = files.settings.open(door)?;
     let outcome = read(path, now, &mut |snapshot| {
         if !is_ours(resolv_conf, snapshot) {
             return Outcome::Pass(Reason::Foreign);
@@ -91,6 +97,21 @@ fn reverse_or_pass(address: &Address, door: Door, names: &mut [Name]) -> Result<
         }
     })?;
     Ok(files.settings.place(door, outcome))
+}
+
+/// See [`crate::may_be_in_hosts_file`].
+pub(crate) fn may_be_in_hosts_file(name: &[u8]) -> bool {
+    let files = sys::host_libc().and_then(|libc| Files::current(libc, sys::now()));
+    files.is_none_or(|files| files.hosts_may_have_name(name))
+}
+
+/// What the hosts file says stands only while there is a zone that does not switch us off.
+#[inline(never)]
+fn unless_switched_off(path: &CStr, now: Now, outcome: Outcome) -> Result<Outcome, Reason> {
+    match outcome {
+        Outcome::Pass(reason) => Err(reason),
+        outcome => read(path, now, &mut |_| outcome),
+    }
 }
 
 /// Has `ask` look into the zone, unless the zone itself says that we are switched off. Not generic:

@@ -14,7 +14,7 @@ use std::fmt;
 pub struct Expected {
     /// As [`Reply::summary`](crate::reply::Reply::summary) puts it.
     pub answer: &'static str,
-    /// `zone`, `nodata`, `nxdomain` or `pass(reason)`.
+    /// `zone`, `nodata`, `nxdomain`, `hosts` or `pass(reason)`.
     pub who: &'static str,
 }
 
@@ -29,7 +29,7 @@ impl Expected {
     pub fn reaches_dns(&self) -> Option<bool> {
         match self.who {
             "pass(malformed)" => None,
-            NOBODY | "pass(numeric)" | "pass(hosts)" => Some(false),
+            NOBODY | "hosts" | "pass(numeric)" | "pass(hosts)" => Some(false),
             _ => Some(!self.is_ours()),
         }
     }

@@ -50,7 +50,7 @@ pub struct Note {
     pub call: String,
     /// The name, with its quotes.
     pub name: String,
-    /// `zone`, `nodata`, `nxdomain` or `pass(reason)`.
+    /// `zone`, `nodata`, `nxdomain`, `hosts` or `pass(reason)`.
     pub verdict: String,
 }
 

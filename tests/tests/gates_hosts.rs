@@ -180,12 +180,12 @@ fn a_null_dlsym_is_survived() -> Result<()> {
             &[],
         )?;
         let mut command = preloaded(&pod, &program, &[&nothing, &artifacts::shim()?])?;
-        command.args([name, "localhost"]);
+        command.args([name, "127.0.0.2"]);
         let (output, notes) = run(command)?;
-        let expected = format!("{name} {address}\nlocalhost 127.0.0.1\n");
+        let expected = format!("{name} {address}\n127.0.0.2 127.0.0.2\n");
         ensure!(output == expected, "{compiler}: {output}{notes}");
         ensure!(
-            notes.contains("\"localhost\" -> pass(hosts)\n"),
+            notes.contains("\"127.0.0.2\" -> pass(numeric)\n"),
             "{compiler}: {notes}"
         );
     }
@@ -254,9 +254,9 @@ fn an_old_glibc_resolves() -> Result<()> {
         notes.contains("nss-k8s: getaddrinfo \"api\" -> zone\n"),
         "{notes}"
     );
-    let (output, notes) = getent(&[libraries], Some(&shim), &["ahostsv4", "localhost"])?;
-    ensure!(output.starts_with("127.0.0.1"), "{output}{notes}");
-    ensure!(notes.contains("-> pass(hosts)\n"), "{notes}");
+    let (output, notes) = getent(&[libraries], Some(&shim), &["ahostsv4", "127.0.0.2"])?;
+    ensure!(output.starts_with("127.0.0.2"), "{output}{notes}");
+    ensure!(notes.contains("-> pass(numeric)\n"), "{notes}");
     let (output, notes) = getent(&[libraries, &artifacts::guests()?], None, &["ahosts", name])?;
     ensure!(output.starts_with(address), "{output}{notes}");
     ensure!(

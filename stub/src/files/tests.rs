@@ -1,6 +1,7 @@
 //! The cache over files of a temporary directory; the seconds are the tests' own.
 
 use super::*;
+use crate::nsswitch::Placement;
 use crate::outcome::Door;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ impl Etc {
             resolv_conf: path("resolv.conf"),
             nsswitch: path("nsswitch.conf"),
             hosts: path("hosts"),
+            host_conf: path("host.conf"),
         };
         Self {
             cache: Cache::new(paths),

@@ -62,6 +62,7 @@ fn words(outcome: Outcome) -> (&'static str, &'static str, &'static str) {
     match outcome {
         // Also when the caller's buffer is too small for what the zone has.
         Outcome::Answer { .. } | Outcome::Room(_) => ("zone", "", ""),
+        Outcome::Hosts { .. } => ("hosts", "", ""),
         Outcome::NoData => ("nodata", "", ""),
         Outcome::NxDomain => ("nxdomain", "", ""),
         Outcome::Chase => ("pass(", Reason::External.as_str(), ")"),

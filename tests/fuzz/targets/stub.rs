@@ -3,10 +3,10 @@
 #![allow(dead_code, reason = "each fuzz target uses one of these")]
 
 use nss_k8s_stub::{
-    Address, Door, Families, Name, Outcome, Query,
-    hosts::{Hosts, MAX_HOSTS_SLOTS, MAX_HOSTS_TEXT},
+    Address, Door, Families, Family, Name, Outcome, Query,
+    hosts::{Hosts, Lines, Listed, MAX_HOSTS_SLOTS, MAX_HOSTS_TEXT},
     literal,
-    nsswitch::Placement,
+    nsswitch::{Placement, Sources},
     resolv_conf::{MAX_NAMESERVERS, ResolvConf, Surroundings},
     sys::Libc,
     walk::{self, Settings},
@@ -39,34 +39,50 @@ pub(crate) fn resolver_files(bytes: &[u8]) {
         }
         hosts(libc, text);
     }
-    let _ = Placement::parse(text);
+    let _ = Sources::parse(text);
 }
 
-/// The hosts index errs towards yes: every word that a naive reader sees is found.
+/// The index errs towards yes: every name that a naive reader sees behind an address is found. What
+/// is read of the lines themselves is bounded by the file.
 fn hosts(libc: Libc, text: &[u8]) {
     let mut slots = vec![0; MAX_HOSTS_SLOTS];
     let Some(size) = Hosts::parse(libc, text, &mut slots) else {
-        let words = text
-            .split(|byte| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0b))
-            .count();
+        let words = text.split(|byte| is_blank(*byte)).count();
         assert!(
-            text.len() > MAX_HOSTS_TEXT || words > 1_000,
+            text.len() > MAX_HOSTS_TEXT || words > 1_000 || text.contains(&0),
             "refused without a reason"
         );
         return;
     };
     assert!(size.is_power_of_two() && size <= MAX_HOSTS_SLOTS);
-    let hosts = Hosts::new(libc, &slots[..size]);
+    let hosts = Hosts::new(libc, Lines::All, text, &slots[..size]);
+    let mut room = [Address::UNSPECIFIED; 8];
+    let mut canonical = Name::EMPTY;
     for line in text.split(|byte| *byte == b'\n') {
         let line = line.split(|byte| *byte == b'#').next().unwrap_or_default();
-        for word in line.split(|byte| byte.is_ascii_whitespace() || matches!(byte, 0 | 0x0b)) {
-            assert!(
-                word.is_empty() || hosts.contains_name(word),
-                "{}",
-                word.escape_ascii()
-            );
+        if libc == Libc::Musl && line.len() > 510 {
+            continue;
+        }
+        let mut words = line
+            .split(|byte| is_blank(*byte))
+            .filter(|word| !word.is_empty());
+        words.next();
+        for word in words {
+            assert!(hosts.contains_name(word), "{}", word.escape_ascii());
+            for families in [Families::BOTH, Families::V4, Families::V6] {
+                if let Listed::Found(count) =
+                    hosts.addresses(word, families, &mut room, &mut canonical)
+                {
+                    assert!(count <= room.len() && !canonical.is_empty());
+                }
+            }
+            assert!(hosts.aliases(word, Family::V4).count() <= text.len());
         }
     }
+}
+
+fn is_blank(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0x0b
 }
 
 /// A name (up to a byte 0xff), looked up under a resolv.conf (the rest) in the sample zone.
@@ -120,6 +136,7 @@ fn look_up(libc: Libc, door: Door, name: &[u8], text: &[u8]) {
             assert!(!canonical.is_empty());
         }
         Outcome::NoData | Outcome::NxDomain => assert!(candidates > 0),
+        Outcome::Hosts { .. } => panic!("the walk knows no hosts file"),
         Outcome::Chase => assert!(!canonical.is_empty()),
         Outcome::Room(count) => assert!(count > room.len()),
         Outcome::Pass(_) => {}

@@ -19,11 +19,7 @@ fn the_hosts_file_wins() -> Result<()> {
         for name in ["shadowed", "shadowed.alias"] {
             let reply = session.resolve(name, "INET")?;
             // Under NSS the module is not even called.
-            let who = if door == Door::Nss {
-                NOBODY
-            } else {
-                "pass(hosts)"
-            };
+            let who = if door == Door::Nss { NOBODY } else { "hosts" };
             ensure!(
                 reply.summary() == "192.0.2.13 = shadowed" && reply.who() == who,
                 "{door:?} {name}: {} from {}",
