@@ -39,6 +39,10 @@ unpack() {
     for package in "$work"/*.deb; do
         dpkg -x "$package" "$work/root"
     done
+    # Links to the root directory mean this one.
+    find "$work/root" -type l -lname '/*' | while read -r link; do
+        ln -sfnr "$work/root$(readlink "$link")" "$link"
+    done
     [[ -e $work/root/$proof ]] || { echo "$suite: the packages hold no $proof" >&2; exit 1; }
     # Whoever was faster has made the same.
     mv -T "$work/root" "$target" 2>/dev/null || [[ -e $target/$proof ]]

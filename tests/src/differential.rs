@@ -1,18 +1,86 @@
-//! The same call in the same pod, once by libc alone and once through us: both must come out the
-//! same in every field, whoever answered.
+//! The differential rig: the same call in the same pod by libc alone and through us, under every
+//! release of libc. Both must come out the same in every field; the cases of a corpus also say who
+//! must answer, and the server's log proves it.
 
 use crate::{
     artifacts,
+    corpus::{Case, Givers, Room, giver},
+    differences::{self, Circumstances},
+    dns::{Asked, Script, Server},
+    libcs::Release,
     pod::{Pod, Recipe},
-    probe::Libc,
     session::{Door, Session},
     shop,
     zonefile::Agent,
 };
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    path::PathBuf,
+    sync::Mutex,
+    thread,
+};
 
-/// Runs calls through the given doors in a pod made after `recipe`; at least `decided` of each door's
-/// must be decided by the zone. Returns how many the zone decided, at the door with the fewest.
+/// What every room has in common.
+#[derive(Clone, Debug)]
+pub struct Rig {
+    /// The zone's directory as pods see it.
+    pub zone: PathBuf,
+    /// The cluster's DNS, which libc alone asks: a script, recordings, or a real server behind it.
+    pub reference: Script,
+    /// The directory of the two libraries.
+    pub guests: PathBuf,
+    /// Which doors are compared with libc alone.
+    pub doors: Vec<Door>,
+}
+
+/// What came of some rooms.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Comparisons made, by release.
+    pub compared: BTreeMap<Release, usize>,
+    /// How many of them each door's zone decided, without a query.
+    pub decided: HashMap<Door, usize>,
+    /// What went wrong.
+    pub failures: Vec<Failure>,
+    /// Known differences, and how often each occurred.
+    pub excused: BTreeMap<&'static str, usize>,
+    /// Who answered, by title of the room and call.
+    pub givers: HashMap<(String, String), [Givers; 3]>,
+    /// Questions that libc alone asked and no recording holds.
+    pub unrecorded: BTreeSet<(String, u16)>,
+}
+
+/// A case that came out differently.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The room's title.
+    pub room: String,
+    /// Through which door.
+    pub door: Door,
+    /// Under which release.
+    pub release: Release,
+    /// The call.
+    pub call: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (door, release) = (self.door, self.release.as_str());
+        write!(
+            formatter,
+            "{}: {door:?} {release}: {}\n {}",
+            self.room, self.call, self.what
+        )
+    }
+}
+
+/// Runs calls through the given doors in a pod made after `recipe`, under every release; at least
+/// `decided` of each door's must be decided by the zone. Returns how many the zone decided, at the
+/// door with the fewest.
 pub fn agree(
     zone: &Agent,
     recipe: Recipe,
@@ -21,148 +89,270 @@ pub fn agree(
     calls: &[String],
     decided: usize,
 ) -> Result<usize> {
-    let pod = Pod::start(Recipe {
+    let rig = Rig {
+        doors: doors.to_vec(),
+        ..Rig::new(zone)?
+    };
+    let recipe = Recipe {
         hosts: shop::HOSTS.into(),
-        zone: Some(zone.view()),
-        dns: Some(shop::script()),
         ..recipe
-    })?;
-    let mut differences = Vec::new();
-    let mut fewest = usize::MAX;
-    for &door in doors {
-        let mut pair = Pair::start(&pod, door, environment)?;
-        for call in calls {
-            pair.compare(call, &mut differences)?;
-        }
-        fewest = fewest.min(pair.decided);
-        if pair.decided < decided {
-            differences.push(format!("{door:?}: only {} of them were ours", pair.decided));
-        }
-    }
-    let count = differences.len();
-    ensure!(
-        count == 0,
-        "{count} of {} differ:\n{}",
-        calls.len() * doors.len(),
-        differences.join("\n")
-    );
-    Ok(fewest)
+    };
+    let room = Room::made_up("", calls.iter().cloned());
+    let mut report = Report::default();
+    rig.enter(&room, recipe, environment, &Release::ALL, &mut report)?;
+    report.require(decided)?;
+    Ok(report.fewest(doors))
 }
 
-/// A door of ours beside the same libc without us, in one pod.
-struct Pair {
-    door: Door,
-    ours: Session,
-    reference: Session,
-    /// How many calls the zone decided: a test that never reaches us proves nothing.
-    decided: usize,
-}
-
-impl Pair {
-    fn start(pod: &Pod, door: Door, environment: &[(&str, &str)]) -> Result<Self> {
-        let guests = artifacts::guests()?;
+impl Rig {
+    /// The shop's zone, the model of its DNS server, the built libraries, every door.
+    pub fn new(zone: &Agent) -> Result<Self> {
         Ok(Self {
-            door,
-            ours: Session::start_with(pod, door, &guests, environment)?,
-            reference: Session::start_with(pod, door.reference(), &guests, environment)?,
-            decided: 0,
+            zone: zone.view(),
+            reference: shop::world(),
+            guests: artifacts::guests()?,
+            doors: Door::OURS.to_vec(),
         })
     }
 
-    /// Both must say the same; what they say otherwise goes to `differences`.
-    fn compare(&mut self, call: &str, differences: &mut Vec<String>) -> Result<()> {
-        let reference = self.reference.ask(call)?;
-        let mut reply = self.ours.ask(call)?;
-        // A documented difference: libc lists the owner of a CNAME among the aliases.
-        if self.door.libc() == Libc::Glibc && call.starts_with("host") && call.contains(" alias") {
-            reply.aliases.clone_from(&reference.aliases);
+    /// Runs every case of the rooms: two rooms at a time, and beside them those that mostly wait.
+    pub fn run(&self, rooms: &[Room]) -> Result<Report> {
+        let (patient, busy): (Vec<&Room>, Vec<&Room>) =
+            rooms.iter().partition(|room| room.is_patient());
+        let waiting = Mutex::new(busy.into_iter());
+        let next = || waiting.lock().ok().and_then(|mut rooms| rooms.next());
+        let work = || -> Result<Report> {
+            let mut report = Report::default();
+            while let Some(room) = next() {
+                self.visit(room, &room.releases(), &mut report)?;
+            }
+            Ok(report)
+        };
+        let wait = |room: &Room, release| -> Result<Report> {
+            let mut report = Report::default();
+            self.visit(room, &[release], &mut report)?;
+            Ok(report)
+        };
+        thread::scope(|scope| {
+            let mut threads = vec![scope.spawn(work), scope.spawn(work)];
+            for room in patient {
+                let wait = &wait;
+                let releases = room.releases().into_iter();
+                threads.extend(releases.map(|one| scope.spawn(move || wait(room, one))));
+            }
+            let mut report = Report::default();
+            for thread in threads {
+                let part = thread.join();
+                report.merge(part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
+            report.failures.sort_by(|a, b| a.room.cmp(&b.room));
+            Ok(report)
+        })
+    }
+
+    /// Runs the cases of a room of a file.
+    fn visit(&self, room: &Room, releases: &[Release], report: &mut Report) -> Result<()> {
+        let mut recipe = room.recipe()?;
+        if room.leaves("hosts") {
+            recipe.hosts = shop::HOSTS.into();
         }
-        let expected = reference.shape();
-        // Where libc finds the caller's buffer too small we may do with it, not the other way.
-        let needs_less = reference.error.as_deref() == Some("ERANGE")
-            && reply.error.as_deref() != Some("ERANGE");
-        if reply.shape() != expected && !needs_less {
-            differences.push(format!(
-                "{:?}: {call} (from {}):\n libc: {expected}\n ours: {}",
-                self.door,
-                reply.who(),
-                reply.shape()
-            ));
+        self.enter(room, recipe, &room.environment(), releases, report)
+            .with_context(|| room.title.clone())
+    }
+
+    /// Runs the cases of one room in a pod of this recipe.
+    fn enter(
+        &self,
+        room: &Room,
+        recipe: Recipe,
+        environment: &[(&str, &str)],
+        releases: &[Release],
+        report: &mut Report,
+    ) -> Result<()> {
+        // The module's negative answer is the last word only where the line says so.
+        let negatives_end = recipe.nsswitch.contains("k8s [!UNAVAIL=return]");
+        let pod = Pod::start(Recipe {
+            zone: Some(self.zone.clone()),
+            dns: Some(self.reference.clone()),
+            ..recipe
+        })?;
+        let cases = room.cases();
+        for &release in releases {
+            let doors = self
+                .doors
+                .iter()
+                .filter(|door| door.libc() == release.libc());
+            let doors: Vec<Door> = doors.copied().collect();
+            if doors.is_empty() {
+                continue;
+            }
+            let mut table = Table::lay(self, &pod, release, &doors, environment)?;
+            table.negatives_end = negatives_end;
+            for case in &cases {
+                let failures = table.compare(case, pod.dns()?, report)?;
+                report
+                    .failures
+                    .extend(failures.into_iter().map(|(door, what)| Failure {
+                        room: room.title.clone(),
+                        door,
+                        release,
+                        call: case.call.clone(),
+                        what,
+                    }));
+                for (door, who) in &table.last {
+                    let key = (room.title.clone(), case.call.clone());
+                    let slot = Door::OURS.iter().position(|one| one == door);
+                    let givers = report.givers.entry(key).or_default();
+                    givers[slot.context("a door")?].insert(release, who.clone());
+                }
+            }
         }
-        self.decided += usize::from(["zone", "nodata", "nxdomain"].contains(&reply.who().as_str()));
+        report.unrecorded.extend(pod.dns()?.unrecorded());
         Ok(())
     }
 }
 
-/// Every name for every family, with the canonical name.
-pub fn forward_calls() -> Vec<String> {
-    let mut calls = Vec::new();
-    for name in NAMES {
-        for family in ["UNSPEC", "INET", "INET6"] {
-            calls.push(format!("gai {name} - {family} 1 0 2"));
-        }
-    }
-    calls
+/// One release's processes in one pod: libc alone, and one for each door.
+struct Table {
+    release: Release,
+    reference: Session,
+    ours: Vec<(Door, Session)>,
+    /// Whether a negative answer of the NSS module ends the lookup.
+    negatives_end: bool,
+    /// Who answered the last call.
+    last: Vec<(Door, String)>,
 }
 
-/// Names of every sort: short and long, of the zone and not, well-formed and not.
-pub const NAMES: &[&str] = &[
-    "api",
-    "api.",
-    "API",
-    "web",
-    "six",
-    "empty",
-    "alias",
-    "legacy",
-    "nosuch",
-    "web.shop",
-    "Web.Shop.",
-    "kube-dns.kube-system",
-    "postgres.db",
-    "postgres.db.svc",
-    "postgres-0.postgres.db",
-    "postgres-0.postgres.db.svc.cluster.local",
-    "_http._tcp.api.shop",
-    "api.shop.svc.cluster.local",
-    "api.shop.svc.cluster.local.",
-    "x.nowhere.svc.cluster.local",
-    "x.nowhere.svc.cluster.local.",
-    "nowhere.svc",
-    "cluster.local",
-    "svc.cluster.local.",
-    "bare",
-    "bare.svc",
-    "www.example.com",
-    "www.example.com.",
-    "www",
-    "localhost",
-    "localhost.",
-    "LOCALHOST",
-    "shopper",
-    "shadowed",
-    "SHADOWED",
-    "shadowed.alias",
-    "shadowed.shop",
-    "10.1.2.3",
-    "10.1",
-    "0x7f.1",
-    "1.2.3.4.5",
-    "fd00::7",
-    "fe80::1%25lo",
-    "::ffff:10.0.0.1",
-    "a..b",
-    "..",
-    ".",
-    ".api",
-    "api..",
-    "-api",
-    "api-",
-    "ap_i",
-    "a%20b",
-    "%c3%a9",
-    "*",
-    "*.shop",
-    "api%5c.shop",
-    "sixty-four-letters-in-one-label-are-one-more-than-any-label-can-have",
-];
+impl Table {
+    fn lay(
+        rig: &Rig,
+        pod: &Pod,
+        release: Release,
+        doors: &[Door],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
+        let start = |door| Session::start_under(pod, door, release, &rig.guests, environment);
+        let plain = doors.first().context("no doors")?.reference();
+        let ours = doors.iter().map(|&door| Ok((door, start(door)?)));
+        Ok(Self {
+            release,
+            reference: start(plain)?,
+            ours: ours.collect::<Result<_>>()?,
+            negatives_end: true,
+            last: Vec::new(),
+        })
+    }
+
+    /// Makes one call at every place; what is wrong, by door.
+    fn compare(
+        &mut self,
+        case: &Case,
+        server: &Server,
+        report: &mut Report,
+    ) -> Result<Vec<(Door, String)>> {
+        let call = &case.call;
+        let release = self.release;
+        let mut failures = Vec::new();
+        server.take_log();
+        let libc = self.reference.ask(call)?;
+        let asked_by_libc = set(server.take_log());
+        self.last.clear();
+        for (door, session) in &mut self.ours {
+            let door = *door;
+            let mut reply = session
+                .ask(call)
+                .with_context(|| format!("{door:?} {release:?}"))?;
+            let asked = set(server.take_log());
+            let who = giver(&reply);
+            *report.compared.entry(release).or_default() += 1;
+            let at = Circumstances {
+                door,
+                release,
+                call,
+            };
+            for id in differences::amend(&at, &mut reply, &libc) {
+                *report.excused.entry(id).or_default() += 1;
+            }
+            if reply.shape() != libc.shape() {
+                let (libc, ours) = (libc.shape(), reply.shape());
+                failures.push((door, format!("libc: {libc}\n ours: {ours} (from {who})")));
+            }
+            let goes_on = door == Door::Nss && !self.negatives_end && who != "zone";
+            if is_ours(&who) {
+                *report.decided.entry(door).or_default() += 1;
+                if goes_on && asked.is_subset(&asked_by_libc) {
+                    // As the line has it.
+                } else if !asked.is_empty() {
+                    failures.push((door, format!("{who}, but it asked {asked:?}")));
+                }
+            } else if !(asked == asked_by_libc
+                || who.split(',').any(is_ours) && asked.is_subset(&asked_by_libc))
+            {
+                let what = format!("{who}; libc asks {asked_by_libc:?}, here {asked:?}");
+                failures.push((door, what));
+            }
+            let slot = Door::OURS.iter().position(|one| *one == door);
+            let wanted = case.who.as_ref().zip(slot);
+            let wanted = wanted.and_then(|(givers, slot)| givers[slot].get(&release));
+            if wanted.is_some_and(|wanted| *wanted != who) {
+                let wanted = wanted.map_or("", String::as_str);
+                failures.push((door, format!("must come from {wanted}, came from {who}")));
+            }
+            self.last.push((door, who));
+        }
+        Ok(failures)
+    }
+}
+
+impl Report {
+    /// An error with what went wrong, if anything did, or if some door's zone decided fewer than
+    /// so many calls.
+    pub fn require(&self, decided: usize) -> Result<()> {
+        let all: usize = self.compared.values().sum();
+        let list: Vec<String> = self.failures.iter().map(ToString::to_string).collect();
+        let count = list.len();
+        ensure!(count == 0, "{count} of {all} differ:\n{}", list.join("\n"));
+        for (door, own) in &self.decided {
+            ensure!(*own >= decided, "{door:?}: only {own} were ours");
+        }
+        ensure!(decided == 0 || !self.decided.is_empty(), "none was ours");
+        Ok(())
+    }
+
+    /// How many the zone decided, at the door with the fewest.
+    fn fewest(&self, doors: &[Door]) -> usize {
+        let decided = |door| self.decided.get(door).copied().unwrap_or(0);
+        doors.iter().map(decided).min().unwrap_or(0)
+    }
+
+    fn merge(&mut self, other: Self) {
+        for (release, count) in other.compared {
+            *self.compared.entry(release).or_default() += count;
+        }
+        for (door, count) in other.decided {
+            *self.decided.entry(door).or_default() += count;
+        }
+        for (id, count) in other.excused {
+            *self.excused.entry(id).or_default() += count;
+        }
+        self.failures.extend(other.failures);
+        for (call, givers) in other.givers {
+            let own = self.givers.entry(call).or_default();
+            for (own, more) in own.iter_mut().zip(givers) {
+                own.extend(more);
+            }
+        }
+        self.unrecorded.extend(other.unrecorded);
+    }
+}
+
+/// Whether the verdict says that no query was needed.
+pub fn is_ours(who: &str) -> bool {
+    let own = |part| ["zone", "nodata", "nxdomain", "hosts"].contains(&part);
+    who.split(',').all(own)
+}
+
+/// What was asked, however often.
+fn set(asked: Vec<Asked>) -> BTreeSet<(String, u16)> {
+    asked.into_iter().map(|one| (one.name, one.kind)).collect()
+}

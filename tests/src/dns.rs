@@ -2,7 +2,7 @@
 
 use crate::{
     namespace::Namespaces,
-    recording::{Recording, Recordings},
+    recording::{Recording, Recordings, query},
     wire::{self, Question, Record, kind, rcode},
 };
 use anyhow::{Context, Result};
@@ -248,10 +248,15 @@ pub struct Asked {
     pub tcp: bool,
 }
 
+/// Asked by the server of itself: what came before it has then been served.
+const MARK: &str = "mark.invalid";
+
 /// A running server; it stops when dropped.
 pub struct Server {
     state: Arc<State>,
     listener: TcpListener,
+    /// Asks for [`MARK`].
+    marker: UdpSocket,
 }
 
 struct State {
@@ -265,9 +270,15 @@ impl Server {
     /// Listens on port 53 of `address` inside the namespaces, UDP and TCP.
     pub fn start(namespaces: &Namespaces, address: &str, script: Script) -> Result<Self> {
         let address = SocketAddr::new(address.parse()?, 53);
-        let (udp, listener) = namespaces
-            .with_network(|| Ok((UdpSocket::bind(address)?, TcpListener::bind(address)?)))
+        let (udp, listener, marker) = namespaces
+            .with_network(|| {
+                let marker = UdpSocket::bind((address.ip(), 0))?;
+                let server = (UdpSocket::bind(address)?, TcpListener::bind(address)?);
+                marker.connect(address)?;
+                Ok((server.0, server.1, marker))
+            })
             .with_context(|| format!("DNS server on {address}"))?;
+        marker.set_read_timeout(Some(Duration::from_secs(10)))?;
         // Between two questions it looks whether it should stop.
         udp.set_read_timeout(Some(Duration::from_millis(100)))?;
         let state = Arc::new(State {
@@ -279,6 +290,7 @@ impl Server {
         let server = Self {
             state: Arc::clone(&state),
             listener: listener.try_clone()?,
+            marker,
         };
         let for_tcp = Arc::clone(&state);
         thread::spawn(move || serve_udp(&udp, &state));
@@ -286,8 +298,12 @@ impl Server {
         Ok(server)
     }
 
-    /// Takes what was asked since the last call.
+    /// Takes what was asked since the last call; a client that has its answer may have sent more
+    /// than one question, and all that it sent is in the log.
     pub fn take_log(&self) -> Vec<Asked> {
+        // Datagrams are served in order. If this one got lost, the log is what it is.
+        let asked = self.marker.send(&query(0, MARK, kind::A));
+        let _ = asked.and_then(|_| self.marker.recv(&mut [0; 512]));
         core::mem::take(&mut *self.state.log())
     }
 
@@ -315,6 +331,9 @@ impl State {
 
     fn answer(&self, message: &[u8], tcp: bool) -> Option<Vec<u8>> {
         let question = wire::parse(message).ok()?;
+        if question.name == MARK {
+            return Some(wire::respond(&question, rcode::NOERROR, &[], MARK, 512));
+        }
         self.log().push(Asked {
             name: question.name.clone(),
             kind: question.kind,

@@ -19,9 +19,12 @@
 pub mod artifacts;
 pub mod case;
 pub mod compiled;
+pub mod corpus;
+pub mod differences;
 pub mod differential;
 pub mod dns;
 pub mod http;
+pub mod libcs;
 pub mod namespace;
 pub mod pod;
 pub mod probe;

@@ -21,7 +21,7 @@ pub const CLUSTER_DNS: &str = "10.96.0.10";
 pub const HOSTS_LINE: &str = "hosts: files k8s [!UNAVAIL=return] dns\n";
 
 /// What a pod is made of; the defaults are a pod in namespace `shop` without any DNS server.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Recipe {
     /// `/etc/resolv.conf`.
     pub resolv_conf: String,

@@ -16,7 +16,12 @@ use crate::{
     wire::{self, Question, kind},
 };
 use anyhow::{Context, Result, bail, ensure};
-use std::{collections::HashMap, fmt, fs, net::IpAddr};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt, fs,
+    net::IpAddr,
+    sync::Mutex,
+};
 
 /// The file of recordings, relative to `tests/`.
 pub const FILE: &str = "corpus/coredns.tsv";
@@ -326,6 +331,23 @@ pub fn questions() -> Result<Vec<(String, u16)>> {
     all.sort_unstable();
     all.dedup();
     Ok(all)
+}
+
+/// Adds questions to [`QUESTIONS`], which stays sorted.
+pub fn add_questions(more: &BTreeSet<(String, u16)>) -> Result<()> {
+    if more.is_empty() {
+        return Ok(());
+    }
+    // Tests of one process record side by side.
+    static FILE: Mutex<()> = Mutex::new(());
+    let _held = FILE.lock();
+    let mut lines: BTreeSet<String> = questions()?
+        .into_iter()
+        .chain(more.iter().cloned())
+        .map(|(name, kind)| format!("{name}\t{}\n", kind::to_text(kind)))
+        .collect();
+    lines.insert("# What recording asks: see README.md.\n".into());
+    fs::write(artifacts::fixture(QUESTIONS), String::from_iter(lines)).context(QUESTIONS)
 }
 
 /// The question in wire form, with the identifier given, recursion desired.

@@ -1,16 +1,11 @@
 //! One warm process inside a pod that resolves on command.
 
-use crate::{
-    artifacts,
-    pod::Pod,
-    probe::{self, Libc},
-    reply::Reply,
-};
+use crate::{artifacts, libcs::Release, pod::Pod, probe::Libc, reply::Reply};
 use anyhow::{Context, Result, bail};
 use std::{
     io::{BufRead, BufReader, PipeReader, Write, pipe},
     os::fd::AsRawFd,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdin, Command},
     time::Duration,
 };
@@ -89,8 +84,20 @@ impl Session {
         guests: &Path,
         environment: &[(&str, &str)],
     ) -> Result<Self> {
-        let program: PathBuf = probe::program("lookup", door.libc())?;
-        let mut command = pod.command(program.to_str().context("path")?);
+        let release = Release::of_the_machine(door.libc());
+        Self::start_under(pod, door, release, guests, environment)
+    }
+
+    /// The same under a release of the door's libc.
+    pub fn start_under(
+        pod: &Pod,
+        door: Door,
+        release: Release,
+        guests: &Path,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
+        let module = (door == Door::Nss).then_some(guests);
+        let mut command = release.command(pod, "lookup", module)?;
         door.open(&mut command, guests);
         command.envs(environment.iter().copied());
         let (output, writer) = pipe()?;
@@ -98,9 +105,7 @@ impl Session {
             .stdout(writer.try_clone()?)
             .stderr(writer)
             .stdin(std::process::Stdio::piped());
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("{}", program.display()))?;
+        let mut child = command.spawn().with_context(|| format!("{command:?}"))?;
         let commands = child.stdin.take();
         Ok(Self {
             child,

@@ -5,8 +5,9 @@ pub mod cases;
 
 use crate::{
     artifacts,
-    dns::Script,
+    dns::{Behavior, Script},
     pod::{Pod, Recipe},
+    wire::{kind, rcode},
     zonefile::Agent,
 };
 use anyhow::Result;
@@ -95,9 +96,16 @@ pub fn script() -> Script {
         )
         .addresses(&service("postgres-1.postgres.db"), &["10.244.1.11"])
         .addresses(&service("10-244-1-13.postgres.db"), &["10.244.1.13"])
+        .pointer("10.96.0.10", &service("kube-dns.kube-system"))
         .pointer("10.96.1.10", &service("api.shop"))
+        .pointer("10.96.1.11", &service("web.shop"))
         .pointer("fd00:96::11", &service("web.shop"))
+        .pointer("fd00:96::12", &service("six.shop"))
+        .pointer("10.96.1.13", &service("shadowed.shop"))
+        .pointer("10.244.1.10", &service("postgres-0.postgres.db"))
+        .pointer("fd00:244::10", &service("postgres-0.postgres.db"))
         .pointer("10.244.1.11", &service("postgres-1.postgres.db"))
+        .pointer("10.244.1.13", &service("10-244-1-13.postgres.db"))
 }
 
 /// The rest of the world, as a cluster DNS's upstream has it.
@@ -106,4 +114,35 @@ pub fn outside() -> Script {
         .addresses("legacy.example.com", &["192.0.2.80"])
         .addresses("www.example.com", &["192.0.2.81", "2001:db8::81"])
         .pointer("192.0.2.81", "www.example.com")
+}
+
+/// What [`script`] has, and more of the outside world: servers that fail in every way, half answers, an
+/// answer that is too long for UDP.
+pub fn world() -> Script {
+    let many: Vec<String> = (1..=40).map(|last| format!("198.51.100.{last}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let mut world = script()
+        .addresses("four.example.com", &["192.0.2.84"])
+        .addresses("six.example.com", &["2001:db8::86"])
+        .alias("alias.example.com", "www.example.com")
+        .alias("dangling.example.com", "nosuch.example.com")
+        .addresses("many.example.com", &many)
+        .behavior("fail.example.com", Behavior::Answer(rcode::SERVFAIL))
+        .behavior("refuse.example.com", Behavior::Answer(rcode::REFUSED))
+        .behavior("notimp.example.com", Behavior::Answer(rcode::NOTIMP))
+        .behavior("formerr.example.com", Behavior::Answer(rcode::FORMERR))
+        .behavior("drop.example.com", Behavior::Drop);
+    for (name, code) in [
+        ("half-fail", rcode::SERVFAIL),
+        ("half-refuse", rcode::REFUSED),
+        ("half-absent", rcode::NXDOMAIN),
+    ] {
+        let name = format!("{name}.example.com");
+        world = world.addresses(&name, &["192.0.2.85"]).behavior_of(
+            &name,
+            kind::AAAA,
+            Behavior::Answer(code),
+        );
+    }
+    world
 }

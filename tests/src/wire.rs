@@ -158,12 +158,12 @@ pub fn respond(
 ) -> Vec<u8> {
     let mut body = Vec::new();
     for record in answers {
-        put_record(&mut body, record);
+        put_record(&mut body, record, &question.name);
     }
     let negative = answers.iter().all(|record| record.kind == kind::CNAME)
         && matches!(code, rcode::NOERROR | rcode::NXDOMAIN);
     if negative {
-        put_record(&mut body, &soa(apex));
+        put_record(&mut body, &soa(apex), &question.name);
     }
     let truncated = 12 + question.raw.len() + body.len() > limit;
     let mut message = question.id.to_be_bytes().to_vec();
@@ -225,8 +225,14 @@ fn soa(apex: &str) -> Record {
     }
 }
 
-fn put_record(message: &mut Vec<u8>, record: &Record) {
-    message.extend(name(&record.owner));
+/// An owner that is the question's name points at it, which keeps the case as asked: as CoreDNS
+/// has it, and glibc before 2.32 takes its canonical name from there.
+fn put_record(message: &mut Vec<u8>, record: &Record, asked: &str) {
+    if record.owner == asked {
+        message.extend([0xc0, 12]);
+    } else {
+        message.extend(name(&record.owner));
+    }
     message.extend(record.kind.to_be_bytes());
     message.extend(1_u16.to_be_bytes());
     message.extend(5_u32.to_be_bytes());

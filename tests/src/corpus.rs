@@ -1,0 +1,451 @@
+//! The corpus of cases as files: rooms (what a pod's files and environment say), and in each the
+//! calls to make and who must answer them.
+//!
+//! ```text
+//! # a comment
+//! == the title of a room
+//! @resolv.conf  search shop.svc.cluster.local\nnameserver 10.96.0.10\n
+//! @hosts        ...              each setting on one line: \n and \t are what they are in C
+//! @nsswitch     hosts: files dns
+//! @environment  RES_OPTIONS=ndots:1
+//! @families     4                which ones the pod has an address of
+//! @releases     2.36 2.41        only under these
+//! @patient                       its calls wait for timeouts: the releases go side by side
+//! gai {api,web} - INET 1 0 2     zone       zone       zone 1.2.3:pass(external)
+//! ```
+//!
+//! The columns of a case, separated by tabs, are the call (a command of `probes/lookup.c`, `{a,b}`
+//! standing for either), then who answers it through the NSS module, the shim on glibc, the shim on
+//! musl: a verdict of the debug line (`nobody`: there was no such line), several joined by commas,
+//! and other ones for some releases behind their numbers. `-`: this door is not used.
+
+use crate::{
+    artifacts,
+    differential::{Report, Rig},
+    libcs::Release,
+    pod::Recipe,
+    recording,
+    reply::{NOBODY, Reply},
+    session::Door,
+    shop, wire,
+};
+use anyhow::{Context, Result, bail, ensure};
+use std::{
+    collections::{BTreeMap, HashMap},
+    env,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Runs the file of that name in `corpus/`: every case must come out as libc has it, from the
+/// giver that stands there; so many of each door's from the zone.
+///
+/// With `NSS_K8S_RECORD=1` the file is written anew with who answers now (differences fail all the
+/// same), and [`recording::QUESTIONS`] gets what libc asked the cluster's DNS.
+pub fn hold(file: &str, decided: usize) -> Result<Report> {
+    let corpus = Corpus::load(&artifacts::fixture("corpus").join(file))?;
+    let zone = shop::publish()?;
+    let report = Rig::new(&zone)?.run(&corpus.rooms)?;
+    if env::var_os("NSS_K8S_RECORD").is_some() {
+        corpus.record(&report.givers)?;
+        recording::add_questions(&report.unrecorded)?;
+    } else {
+        let cases = corpus.rooms.iter().flat_map(Room::cases);
+        let open = cases.filter(|case| case.who.is_none()).count();
+        ensure!(open == 0, "{file}: nobody is named for {open} cases");
+    }
+    report.require(decided).with_context(|| {
+        format!("{file} (who answers is written anew by NSS_K8S_RECORD=1; read the difference)")
+    })?;
+    let missing = report.unrecorded.iter();
+    let missing = missing.map(|(name, kind)| format!("{name}\t{}", wire::kind::to_text(*kind)));
+    let missing: Vec<_> = missing.collect();
+    ensure!(
+        missing.is_empty(),
+        "{file}: not recorded; these lines belong into {}:\n{}",
+        recording::QUESTIONS,
+        missing.join("\n")
+    );
+    Ok(report)
+}
+
+/// One file of cases.
+#[derive(Debug)]
+pub struct Corpus {
+    path: PathBuf,
+    /// What stands before the first room.
+    preface: String,
+    /// In the file's order.
+    pub rooms: Vec<Room>,
+}
+
+/// One environment and what is called in it.
+#[derive(Clone, Debug)]
+pub struct Room {
+    /// Unique in its file.
+    pub title: String,
+    /// `@` lines as they stand there: name and value.
+    settings: Vec<(String, String)>,
+    /// The cases, with the comments between them.
+    pub lines: Vec<Line>,
+}
+
+/// One line of a room.
+#[derive(Clone, Debug)]
+pub enum Line {
+    /// A comment or an empty line.
+    Comment(String),
+    /// Calls that the same givers answer.
+    Cases {
+        /// With its braces.
+        template: String,
+        /// For each of [`Door::OURS`]; none where nothing was recorded yet.
+        who: Option<[Givers; 3]>,
+    },
+}
+
+/// Who answers a call through one door, by release; empty: the door is not used.
+pub type Givers = BTreeMap<Release, String>;
+
+/// One call and who must answer it.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// A command of `probes/lookup.c`.
+    pub call: String,
+    /// For each of [`Door::OURS`]; none: anybody.
+    pub who: Option<[Givers; 3]>,
+}
+
+impl Corpus {
+    /// Reads a file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+        let mut corpus = Self {
+            path: path.into(),
+            preface: String::new(),
+            rooms: Vec::new(),
+        };
+        for line in text.lines() {
+            corpus
+                .take(line)
+                .with_context(|| format!("{}: {line}", path.display()))?;
+        }
+        Ok(corpus)
+    }
+
+    fn take(&mut self, line: &str) -> Result<()> {
+        if let Some(title) = line.strip_prefix("== ") {
+            ensure!(self.rooms.iter().all(|room| room.title != title), "twice");
+            self.rooms.push(Room {
+                title: title.into(),
+                settings: Vec::new(),
+                lines: Vec::new(),
+            });
+            return Ok(());
+        }
+        let Some(room) = self.rooms.last_mut() else {
+            ensure!(line.is_empty() || line.starts_with('#'), "no room yet");
+            self.preface.push_str(line);
+            self.preface.push('\n');
+            return Ok(());
+        };
+        if line.is_empty() || line.starts_with('#') {
+            room.lines.push(Line::Comment(line.into()));
+        } else if let Some(setting) = line.strip_prefix('@') {
+            let (name, value) = setting.split_once(' ').unwrap_or((setting, ""));
+            room.settings.push((name.into(), value.trim_start().into()));
+            // A setting that nobody knows must not wait for its first use.
+            room.recipe()?;
+        } else {
+            let mut columns = line.split('\t');
+            let template = columns.next().unwrap_or_default().to_owned();
+            let columns: Vec<&str> = columns.collect();
+            let who = match columns[..] {
+                [] => None,
+                [nss, glibc, musl] => Some([
+                    parse_givers(nss, Door::Nss)?,
+                    parse_givers(glibc, Door::ShimGlibc)?,
+                    parse_givers(musl, Door::ShimMusl)?,
+                ]),
+                _ => bail!("neither one column nor four"),
+            };
+            room.lines.push(Line::Cases { template, who });
+        }
+        Ok(())
+    }
+
+    /// Writes the file anew with who answered, by room and call. Lines whose calls went different
+    /// ways are taken apart.
+    pub fn record(&self, seen: &HashMap<(String, String), [Givers; 3]>) -> Result<()> {
+        let mut text = self.preface.clone();
+        for room in &self.rooms {
+            let _ = writeln!(text, "== {}", room.title);
+            for (name, value) in &room.settings {
+                let _ = writeln!(text, "@{}", format!("{name} {value}").trim_end());
+            }
+            for line in &room.lines {
+                match line {
+                    Line::Comment(comment) => {
+                        text.push_str(comment);
+                        text.push('\n');
+                    }
+                    Line::Cases { template, .. } => {
+                        let outcome = |call: &str| {
+                            let givers = seen.get(&(room.title.clone(), call.to_owned()));
+                            givers.map(print_givers)
+                        };
+                        take_apart(&mut text, template, &outcome);
+                    }
+                }
+            }
+        }
+        fs::write(&self.path, text).with_context(|| format!("{}", self.path.display()))
+    }
+}
+
+impl Room {
+    /// A room that stands in no file.
+    pub fn made_up(title: &str, calls: impl IntoIterator<Item = String>) -> Self {
+        let lines = calls.into_iter().map(|template| Line::Cases {
+            template,
+            who: None,
+        });
+        Self {
+            title: title.into(),
+            settings: Vec::new(),
+            lines: lines.collect(),
+        }
+    }
+
+    /// What its pod is made of, but the zone and the server.
+    pub fn recipe(&self) -> Result<Recipe> {
+        let mut recipe = Recipe::default();
+        for (name, value) in &self.settings {
+            let text = value.replace("\\n", "\n").replace("\\t", "\t");
+            let text = text.replace("\\r", "\r");
+            match name.as_str() {
+                "resolv.conf" => recipe.resolv_conf = text,
+                "hosts" => recipe.hosts = text,
+                "nsswitch" => recipe.nsswitch = text,
+                "families" => {
+                    recipe.families = match value.as_str() {
+                        "46" => "46",
+                        "4" => "4",
+                        "6" => "6",
+                        "none" => "",
+                        _ => bail!("no families"),
+                    }
+                }
+                "patient" => {}
+                "environment" => ensure!(value.contains('='), "no assignment"),
+                "releases" => ensure!(
+                    value
+                        .split(' ')
+                        .all(|word| Release::from_text(word).is_some()),
+                    "no such release"
+                ),
+                _ => bail!("no such setting"),
+            }
+        }
+        Ok(recipe)
+    }
+
+    /// Whether its settings say nothing of the file.
+    pub fn leaves(&self, file: &str) -> bool {
+        self.settings.iter().all(|(name, _)| name != file)
+    }
+
+    /// What is set in the environment of its processes.
+    pub fn environment(&self) -> Vec<(&str, &str)> {
+        let settings = self.settings.iter();
+        let named = settings.filter(|(name, _)| name == "environment");
+        named
+            .filter_map(|(_, value)| value.split_once('='))
+            .collect()
+    }
+
+    /// Under which releases it is entered.
+    pub fn releases(&self) -> Vec<Release> {
+        let settings = self.settings.iter().rev();
+        let named = settings
+            .clone()
+            .find(|(name, _)| name == "releases")
+            .map(|(_, value)| value.split(' ').filter_map(Release::from_text).collect());
+        named.unwrap_or_else(|| Release::ALL.to_vec())
+    }
+
+    /// Whether its calls wait for timeouts.
+    pub fn is_patient(&self) -> bool {
+        !self.leaves("patient")
+    }
+
+    /// Every case, braces resolved.
+    pub fn cases(&self) -> Vec<Case> {
+        let mut cases = Vec::new();
+        for line in &self.lines {
+            if let Line::Cases { template, who } = line {
+                for call in expand(&alternatives(template)) {
+                    let who = who.clone();
+                    cases.push(Case { call, who });
+                }
+            }
+        }
+        cases
+    }
+}
+
+/// Who answered, as a column has it.
+pub fn giver(reply: &Reply) -> String {
+    let who = reply.who();
+    if who == NOBODY {
+        return "nobody".into();
+    }
+    who.replace(", ", ",")
+}
+
+fn parse_givers(column: &str, door: Door) -> Result<Givers> {
+    let mut givers = Givers::new();
+    if column == "-" {
+        return Ok(givers);
+    }
+    let mut words = column.split(' ');
+    let usual = words.next().unwrap_or_default();
+    for release in Release::ALL {
+        if release.libc() == door.libc() {
+            givers.insert(release, usual.into());
+        }
+    }
+    for word in words {
+        let (number, who) = word.split_once(':').context("no release")?;
+        let release = Release::from_text(number).context("no such release")?;
+        ensure!(release.libc() == door.libc(), "a release of the other libc");
+        givers.insert(release, who.into());
+    }
+    Ok(givers)
+}
+
+/// The three columns of doors.
+fn print_givers(givers: &[Givers; 3]) -> String {
+    let column = |givers: &Givers| {
+        // Of each libc the machine's release is the first, and the one that the others differ from.
+        let Some(usual) = givers.values().next().map(|_| usual(givers)) else {
+            return "-".to_owned();
+        };
+        let mut text = usual.clone();
+        for (release, who) in givers {
+            if *who != usual {
+                let _ = write!(text, " {}:{who}", release.as_str());
+            }
+        }
+        text
+    };
+    givers.iter().map(column).collect::<Vec<_>>().join("\t")
+}
+
+/// What the machine's release says, else the first.
+fn usual(givers: &Givers) -> String {
+    let first = Release::ALL
+        .iter()
+        .find_map(|release| givers.get(release))
+        .or_else(|| givers.values().next());
+    first.cloned().unwrap_or_default()
+}
+
+/// A template in pieces, each with its alternatives: `a {b,c}` is `["a "]`, `["b", "c"]`.
+fn alternatives(template: &str) -> Vec<Vec<String>> {
+    let mut pieces = Vec::new();
+    let mut rest = template;
+    while let Some((before, (inside, behind))) = rest
+        .split_once('{')
+        .and_then(|(before, behind)| Some((before, behind.split_once('}')?)))
+    {
+        pieces.push(vec![before.to_owned()]);
+        pieces.push(inside.split(',').map(str::to_owned).collect());
+        rest = behind;
+    }
+    pieces.push(vec![rest.to_owned()]);
+    pieces
+}
+
+/// Every choice of alternatives, the last piece varying fastest.
+fn expand(pieces: &[Vec<String>]) -> Vec<String> {
+    let mut calls = vec![String::new()];
+    for piece in pieces {
+        let longer = calls
+            .iter()
+            .flat_map(|call| piece.iter().map(move |choice| format!("{call}{choice}")));
+        calls = longer.collect();
+    }
+    calls
+}
+
+/// Appends the fewest lines with braces that hold what `outcome` says of each call; a call of which
+/// it says nothing stands alone.
+fn take_apart(text: &mut String, template: &str, outcome: &dyn Fn(&str) -> Option<String>) {
+    let mut open = vec![alternatives(template)];
+    while let Some(pieces) = open.pop() {
+        let calls = expand(&pieces);
+        let Some(first) = calls.first() else { continue };
+        let said = outcome(first);
+        if calls.iter().all(|call| outcome(call) == said) {
+            let call: String = pieces
+                .iter()
+                .map(|piece| match &piece[..] {
+                    [only] => only.clone(),
+                    many => format!("{{{}}}", many.join(",")),
+                })
+                .collect();
+            let columns = said.map_or_else(String::new, |said| format!("\t{said}"));
+            let _ = writeln!(text, "{call}{columns}");
+            continue;
+        }
+        // Apart at the first piece that makes a difference, choices alike staying together.
+        for number in 0..pieces.len() {
+            let mut groups: Vec<(Vec<Option<String>>, Vec<String>)> = Vec::new();
+            for choice in &pieces[number] {
+                let mut fixed = pieces.clone();
+                fixed[number] = vec![choice.clone()];
+                let outcomes: Vec<_> = expand(&fixed).iter().map(|call| outcome(call)).collect();
+                match groups.iter_mut().find(|(known, _)| *known == outcomes) {
+                    Some((_, choices)) => choices.push(choice.clone()),
+                    None => groups.push((outcomes, vec![choice.clone()])),
+                }
+            }
+            if groups.len() > 1 {
+                for (_, choices) in groups.into_iter().rev() {
+                    let mut part = pieces.clone();
+                    part[number] = choices;
+                    open.push(part);
+                }
+                break;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_taken_apart_where_it_must_be() {
+        let outcome = |call: &str| Some(if call == "y 2" { "odd" } else { "even" }.to_owned());
+        let mut text = String::new();
+        take_apart(&mut text, "{x,y,z} {1,2}", &outcome);
+        assert_eq!(text, "{x,z} {1,2}\teven\ny 1\teven\ny 2\todd\n");
+    }
+
+    #[test]
+    fn columns_are_read_as_they_are_printed() -> Result<()> {
+        let columns = "zone\tpass(a),zone 2.31:nobody\t-";
+        let cells: Vec<&str> = columns.split('\t').collect();
+        let givers = [
+            parse_givers(cells[0], Door::Nss)?,
+            parse_givers(cells[1], Door::ShimGlibc)?,
+            parse_givers(cells[2], Door::ShimMusl)?,
+        ];
+        assert_eq!(print_givers(&givers), columns);
+        Ok(())
+    }
+}
