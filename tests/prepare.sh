@@ -4,7 +4,7 @@
 set -euo pipefail
 declare -A wanted=(
     [musl-gcc]=musl-tools [unbound]=unbound [ip]=iproute2 [readelf]=binutils
-    [gcc]=gcc [unshare]=util-linux [valgrind]=valgrind [openssl]=openssl [python3]=python3 [curl]=curl
+    [gcc]=gcc [unshare]=util-linux [valgrind]=valgrind [openssl]=openssl [python3]=python3 [curl]=curl [strace]=strace
 )
 missing=()
 for command in "${!wanted[@]}"; do

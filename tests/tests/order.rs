@@ -1,0 +1,332 @@
+//! The order of addresses, differentially: the same destinations in the same network, once by libc
+//! and a DNS server, once through the preload library. Every case is one in which libc's rules tell
+//! all destinations apart, so that the order is a fact: the server has the records forwards and
+//! backwards, and ours are shuffled at each call.
+#![allow(clippy::std_instead_of_core, reason = "an ordinary std program")]
+
+use anyhow::{Result, bail, ensure};
+use nss_k8s_tests::{
+    dns::Script,
+    pod::{self, Pod, Recipe},
+    session::{Door, Session},
+    writer::{Published, address},
+    zonefile,
+};
+use nss_k8s_zone::{Endpoint, Family, ServiceBody, ServiceKey, Slice, SliceId};
+
+/// A network with two cables out, one address each of both families besides the pod's own.
+const CABLES: &[&str] = &[
+    "link add v0 type veth peer name v1",
+    "link set v0 up",
+    "link set v1 up",
+    "addr add 10.50.0.7/24 dev v0",
+    "-6 addr add fd00:50::7/64 dev v0 nodad",
+    "addr add 10.70.0.1 peer 10.70.0.2/32 dev v1",
+];
+
+/// One network, its destinations, and the calls that must see them in libc's order.
+struct Case {
+    name: &'static str,
+    families: &'static str,
+    network: &'static [&'static str],
+    gai_conf: &'static str,
+    destinations: &'static [&'static str],
+    /// Family and flags of the calls.
+    calls: &'static [&'static str],
+    doors: &'static [Door],
+}
+
+const BOTH: &[Door] = &[Door::ShimGlibc, Door::ShimMusl];
+const GLIBC: &[Door] = &[Door::ShimGlibc];
+
+const CASES: &[Case] = &[
+    Case {
+        name: "labels and precedences",
+        families: "46",
+        network: &[],
+        gai_conf: "",
+        destinations: &["10.96.1.1", "fd00:96::1", "2001:db8::1", "2002::1"],
+        calls: &["UNSPEC 1 0 0", "UNSPEC 1 0 0x20", "INET6 1 0 0x18"],
+        doors: BOTH,
+    },
+    Case {
+        name: "what cannot be reached",
+        families: "4",
+        network: &[],
+        gai_conf: "",
+        destinations: &["fd00:96::1", "10.96.1.1"],
+        calls: &["UNSPEC 1 0 0", "UNSPEC 0 0 0"],
+        doors: BOTH,
+    },
+    Case {
+        name: "scopes",
+        families: "46",
+        network: &[],
+        gai_conf: "",
+        destinations: &["127.0.0.5", "10.96.1.1"],
+        calls: &["INET 1 0 0", "UNSPEC 2 0 0"],
+        doors: GLIBC,
+    },
+    Case {
+        name: "common prefixes",
+        families: "46",
+        network: CABLES,
+        gai_conf: "",
+        destinations: &[
+            "10.50.0.200",
+            "10.50.0.5",
+            "10.50.0.23",
+            "10.50.1.1",
+            "10.50.0.15",
+            "10.50.0.39",
+            "10.50.0.2",
+            "10.50.0.71",
+            "10.50.0.6",
+            "fd00:51::1",
+            "fd00:50::1:0:0:1",
+            "fd00:50::6",
+        ],
+        calls: &["UNSPEC 1 0 0", "INET6 1 0 0", "INET6 1 0 0x18"],
+        doors: BOTH,
+    },
+    Case {
+        name: "common prefixes of IPv4 alone",
+        families: "46",
+        network: CABLES,
+        gai_conf: "",
+        destinations: &["10.50.0.200", "10.50.0.5", "10.50.1.1", "10.50.0.6"],
+        calls: &["INET 1 0 0", "INET 0 0 0x20", "UNSPEC 1 0 0"],
+        doors: GLIBC,
+    },
+    Case {
+        name: "a host without IPv6 knows no subnets, only itself",
+        families: "4",
+        network: &["addr add 10.50.0.7/24 dev lo"],
+        gai_conf: "",
+        destinations: &["10.96.1.1", "10.244.0.7"],
+        calls: &["INET 1 0 0", "UNSPEC 1 0 0"],
+        doors: GLIBC,
+    },
+    Case {
+        name: "a deprecated source",
+        families: "4",
+        network: &[
+            "link add v0 type veth peer name v1",
+            "link set v0 up",
+            "link set v1 up",
+            "-6 addr add fd00:60::7/64 dev v0 nodad preferred_lft 0",
+        ],
+        gai_conf: "",
+        destinations: &["fd00:60::1", "10.96.1.1"],
+        calls: &["UNSPEC 1 0 0"],
+        doors: GLIBC,
+    },
+    Case {
+        name: "a source whose interface glibc does not find counts as a tunnel's",
+        families: "46",
+        network: CABLES,
+        gai_conf: "",
+        destinations: &["10.70.0.2", "10.96.1.1"],
+        calls: &["INET 1 0 0", "UNSPEC 0 0 0x28"],
+        doors: GLIBC,
+    },
+    Case {
+        name: "gai.conf: precedences",
+        families: "46",
+        network: &[],
+        gai_conf: "# ours\nprecedence ::ffff:0:0/96  100\nprecedence fd00::/8 30\n",
+        destinations: &["fd00:96::1", "10.96.1.1", "2001:db8::1"],
+        calls: &["UNSPEC 1 0 0", "INET6 1 0 0x18"],
+        doors: GLIBC,
+    },
+    Case {
+        name: "gai.conf: labels",
+        families: "46",
+        network: &[],
+        gai_conf: "label ::/0 1\nlabel fd00:96::/32 2 and more\nlabel ::ffff:0:0/96 4\n",
+        destinations: &["fd00:96::1", "10.96.1.1", "2001:db8::1"],
+        calls: &["UNSPEC 1 0 0"],
+        doors: GLIBC,
+    },
+    Case {
+        // The pod's own address has scope 14; what has another one comes last, the smaller first.
+        name: "gai.conf: scopes of IPv4",
+        families: "46",
+        network: &[],
+        gai_conf: "scopev4 10.96.0.0/16 5\nscopev4 ::ffff:10.97.0.0/112 6\nreload no\n",
+        destinations: &["10.98.1.1", "10.96.1.1", "10.97.1.1"],
+        calls: &["INET 1 0 0"],
+        doors: GLIBC,
+    },
+];
+
+/// Publishes the destinations in both orders, which are alike to us, and has a server tell them in
+/// both orders, which must be alike to libc.
+fn rooms(case: &Case) -> Result<(Published, Pod)> {
+    let mut zone = Published::live()?;
+    let mut backwards = case.destinations.to_vec();
+    backwards.reverse();
+    let mut script = Script::default();
+    for (name, destinations) in [("forwards", case.destinations), ("backwards", &backwards)] {
+        publish(&mut zone, name, destinations)?;
+        script = script.addresses(&format!("{name}.shop.svc.cluster.local"), destinations);
+    }
+    let pod = Pod::start(Recipe {
+        zone: Some(zone.view()),
+        dns: Some(script),
+        families: case.families,
+        ..Recipe::default()
+    })?;
+    for line in case.network {
+        let words: Vec<_> = line.split(' ').collect();
+        let output = pod
+            .command("ip")
+            .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+            .args(words)
+            .output()?;
+        ensure!(output.status.success(), "ip {line}: {output:?}");
+    }
+    pod.replace("gai.conf", case.gai_conf)?;
+    Ok((zone, pod))
+}
+
+/// A headless service with an endpoint for each address.
+fn publish(zone: &mut Published, name: &str, destinations: &[&str]) -> Result<()> {
+    let key = ServiceKey::new(name, "shop")?;
+    let body = ServiceBody::Headless { ports: Vec::new() };
+    zone.writer.put_service(&key, &body)?;
+    for (family, id) in [(Family::V4, 4), (Family::V6, 6)] {
+        let mut endpoints = Vec::new();
+        for text in destinations {
+            let address = address(text)?;
+            if address.family == family {
+                endpoints.push(Endpoint::ready(address));
+            }
+        }
+        let slice = Slice {
+            family,
+            ports: Vec::new(),
+            endpoints,
+        };
+        zone.writer.put_slice(&key, SliceId(id), &slice)?;
+    }
+    Ok(())
+}
+
+/// The addresses of a call, in order, each once for all its socket types.
+fn order(session: &mut Session, call: &str, who: Option<&str>) -> Result<Vec<String>> {
+    let reply = session.ask(call)?;
+    ensure!(
+        who.is_none_or(|who| reply.who() == who),
+        "{call}: from {}",
+        reply.who()
+    );
+    let mut addresses: Vec<_> = reply.entries.into_iter().map(|one| one.address).collect();
+    addresses.dedup();
+    ensure!(!addresses.is_empty(), "{call}: {:?}", reply.error);
+    Ok(addresses)
+}
+
+/// Compares one call; ours is asked often enough for every shuffle of two to come.
+fn compare(ours: &mut Session, reference: &mut Session, call: &str) -> Result<()> {
+    let line = |name: &str| format!("gai {name} 80 {call}");
+    let expected = order(reference, &line("forwards"), None)?;
+    let again = order(reference, &line("backwards"), None)?;
+    ensure!(
+        expected == again,
+        "{call}: the rules leave it open: {expected:?}, {again:?}"
+    );
+    for _ in 0..12 {
+        let got = order(ours, &line("forwards"), Some("zone"))?;
+        ensure!(got == expected, "{call}: libc {expected:?}, ours {got:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn addresses_come_in_libcs_order() -> Result<()> {
+    let mut differences = Vec::new();
+    for case in CASES {
+        let (_zone, pod) = rooms(case)?;
+        for door in case.doors {
+            let mut ours = Session::start(&pod, *door)?;
+            let mut reference = Session::start(&pod, door.reference())?;
+            for call in case.calls {
+                if let Err(error) = compare(&mut ours, &mut reference, call) {
+                    differences.push(format!("{}, {door:?}: {error:#}", case.name));
+                }
+            }
+        }
+    }
+    if !differences.is_empty() {
+        bail!("{}", differences.join("\n"));
+    }
+    Ok(())
+}
+
+/// `reload yes`: the file is read again when it changes; without it, never. A change takes a second
+/// at most, here; at once in libc.
+#[test]
+fn gai_conf_is_read_again_where_it_says_so() -> Result<()> {
+    let (v4, v6) = ("10.96.1.1", "fd00:96::1");
+    for (first_line, follows) in [("reload yes\n", true), ("label ::/0 1\n", false)] {
+        let case = Case {
+            name: "reload",
+            families: "46",
+            network: &[],
+            gai_conf: first_line,
+            destinations: &["10.96.1.1", "fd00:96::1"],
+            calls: &[],
+            doors: &[],
+        };
+        let (_zone, pod) = rooms(&case)?;
+        let mut ours = Session::start(&pod, Door::ShimGlibc)?;
+        let mut reference = Session::start(&pod, Door::PlainGlibc)?;
+        // One process that has read the old file for good, and one that reads the new one.
+        let call = "gai forwards 80 UNSPEC 1 0 0";
+        let ipv6_first = [v6.to_owned(), v4.to_owned()];
+        ensure!(order(&mut ours, call, Some("zone"))? == ipv6_first);
+        ensure!(order(&mut reference, call, None)? == ipv6_first);
+        let change = format!("{first_line}precedence ::ffff:0:0/96 100\n");
+        pod.replace("gai.conf", &change)?;
+        let mut witness = Session::start(&pod, Door::ShimGlibc)?;
+        let expected = order(&mut reference, call, None)?;
+        ensure!((expected[0] == v4) == follows, "libc: {expected:?}");
+        if follows {
+            zonefile::wait(|| Ok(order(&mut ours, call, Some("zone"))? == expected))?;
+        } else {
+            // nsswitch.conf is looked at in the same second as gai.conf would be.
+            pod.replace("nsswitch.conf", "hosts: files\n")?;
+            zonefile::wait(|| Ok(ours.ask(call)?.who() == "pass(nsswitch)"))?;
+            pod.replace("nsswitch.conf", pod::HOSTS_LINE)?;
+            zonefile::wait(|| Ok(ours.ask(call)?.who() == "zone"))?;
+            ensure!(order(&mut ours, call, Some("zone"))? == ipv6_first);
+        }
+        ensure!(order(&mut witness, call, Some("zone"))?[0] == v4);
+    }
+    Ok(())
+}
+
+/// Without a descriptor libc takes every destination for unreachable; ours has an answer then, and
+/// the order is libc's for such destinations.
+#[test]
+fn without_descriptors_precedence_decides() -> Result<()> {
+    let case = Case {
+        name: "descriptors",
+        families: "4",
+        network: &[],
+        gai_conf: "",
+        destinations: &["10.96.1.1", "fd00:96::1"],
+        calls: &[],
+        doors: &[],
+    };
+    let (mut zone, pod) = rooms(&case)?;
+    publish(&mut zone, "late", &["10.96.1.2", "fd00:96::2"])?;
+    let mut ours = Session::start(&pod, Door::ShimGlibc)?;
+    let call = "gai forwards 80 UNSPEC 1 0 0";
+    ensure!(order(&mut ours, call, Some("zone"))? == ["10.96.1.1", "fd00:96::1"]);
+    ours.ask("limit 3")?;
+    let call = "gai late 80 UNSPEC 1 0 0";
+    ensure!(order(&mut ours, call, Some("zone"))? == ["fd00:96::2", "10.96.1.2"]);
+    Ok(())
+}
