@@ -23,6 +23,7 @@ pub mod corpus;
 pub mod differences;
 pub mod differential;
 pub mod dns;
+pub mod host;
 pub mod http;
 pub mod libcs;
 pub mod namespace;

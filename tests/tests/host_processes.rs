@@ -2,69 +2,24 @@
 //! plugins, other libraries between the program and its libc.
 #![allow(clippy::std_instead_of_core, reason = "an ordinary std program")]
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use nss_k8s_tests::{
     artifacts, compiled,
-    pod::{Pod, Recipe},
+    host::{Host, KNOWN, run},
     probe::{self, Libc},
     session::Door,
-    shop,
-    writer::Published,
-    zonefile::Agent,
-};
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-    process::Command,
 };
 
-/// A service of the fixture, and its address.
-const KNOWN: [&str; 2] = ["api", "10.96.1.10"];
 /// How many children are forked in the worst moment. One is enough to find a lock that is taken.
 const FORKS: &str = "100";
-
-/// A pod that has the fixture's zone and no DNS server: what is answered, the zone answered.
-fn dark() -> Result<(Agent, Pod)> {
-    let zone = shop::publish()?;
-    let pod = shop::dark_pod(&zone)?;
-    Ok((zone, pod))
-}
-
-/// A command in the pod with these libraries preloaded, in this order.
-fn preloaded(pod: &Pod, program: &Path, libraries: &[PathBuf]) -> Result<Command> {
-    let mut list = OsString::new();
-    for library in libraries {
-        list.push(library);
-        list.push(":");
-    }
-    let mut command = pod.command(program.to_str().context("path")?);
-    command.env("LD_PRELOAD", list).env("NSS_K8S_DEBUG", "1");
-    Ok(command)
-}
-
-/// Runs it; it must end well. Its output, and our notes.
-fn run(mut command: Command) -> Result<(String, String)> {
-    let output = command.output()?;
-    let text = String::from_utf8(output.stdout)?;
-    let notes = String::from_utf8(output.stderr)?;
-    ensure!(
-        output.status.success(),
-        "{command:?}: {}\n{text}{notes}",
-        output.status
-    );
-    Ok((text, notes))
-}
 
 /// A child's first lookup needs no lock that a thread of its parent may have held: as in libc alone.
 #[test]
 fn a_child_forked_while_objects_are_listed_resolves() -> Result<()> {
-    let (_zone, pod) = dark()?;
-    let zone = shop::publish()?;
-    let lit = shop::lit_pod(&zone)?;
-    lit.replace("nsswitch.conf", "hosts: files dns\n")?;
+    let (dark, lit) = (Host::dark()?, Host::lit()?);
     for libc in [Libc::Glibc, Libc::Musl] {
         let program = compiled::program("loader", "loader", libc, &[])?;
-        let mut command = preloaded(&pod, &program, &[artifacts::shim()?])?;
+        let mut command = dark.preloaded(&program, &[artifacts::shim()?])?;
         command.args(KNOWN).args(["fork", FORKS]);
         let (text, notes) = run(command)?;
         ensure!(
@@ -73,7 +28,7 @@ fn a_child_forked_while_objects_are_listed_resolves() -> Result<()> {
             "{libc:?}: {text}{notes}"
         );
         // The reference: fewer, as each is a conversation with a server.
-        let mut command = preloaded(&lit, &program, &[])?;
+        let mut command = lit.preloaded(&program, &[])?;
         command.args(KNOWN).args(["fork", "10"]);
         let (text, _) = run(command)?;
         ensure!(text == "right 10 of 10\n", "{libc:?} alone: {text}");
@@ -84,11 +39,11 @@ fn a_child_forked_while_objects_are_listed_resolves() -> Result<()> {
 /// A plugin's constructor waits for a thread whose first lookup comes while `dlopen` is running.
 #[test]
 fn a_constructor_may_wait_for_a_first_lookup() -> Result<()> {
-    let (_zone, pod) = dark()?;
+    let host = Host::dark()?;
     for libc in [Libc::Glibc, Libc::Musl] {
         let program = compiled::program("loader", "loader", libc, &[])?;
         let plugin = compiled::library("plugin", "plugin-waits", libc, &["-DWAIT"])?;
-        let mut command = preloaded(&pod, &program, &[artifacts::shim()?])?;
+        let mut command = host.preloaded(&program, &[artifacts::shim()?])?;
         let [name, address] = KNOWN;
         command
             .env("LOOK_NAME", name)
@@ -108,13 +63,11 @@ fn a_constructor_may_wait_for_a_first_lookup() -> Result<()> {
 /// the list that we gave the program before.
 #[test]
 fn a_deep_bound_plugin_is_left_to_libc() -> Result<()> {
-    let zone = shop::publish()?;
-    let pod = shop::lit_pod(&zone)?;
-    pod.replace("nsswitch.conf", "hosts: files dns\n")?;
+    let host = Host::lit()?;
     let program = compiled::program("loader", "loader", Libc::Glibc, &[])?;
     let plugin = compiled::library("plugin", "plugin", Libc::Glibc, &[])?;
     for (mode, who) in [("deepbind", false), ("plugin", true)] {
-        let mut command = preloaded(&pod, &program, &[artifacts::shim()?])?;
+        let mut command = host.preloaded(&program, &[artifacts::shim()?])?;
         command.args(KNOWN).arg(mode).arg(&plugin);
         let (text, notes) = run(command)?;
         ensure!(
@@ -128,9 +81,7 @@ fn a_deep_bound_plugin_is_left_to_libc() -> Result<()> {
 /// Whoever stands between ours and the libc asked to see the calls: everything is passed.
 #[test]
 fn a_library_preloaded_after_ours_sees_every_call() -> Result<()> {
-    let zone = shop::publish()?;
-    let pod = shop::lit_pod(&zone)?;
-    pod.replace("nsswitch.conf", "hosts: files dns\n")?;
+    let host = Host::lit()?;
     for (libc, flags) in [
         (Libc::Glibc, ["-DSEES", "-DNDEBUG"]),
         (Libc::Musl, ["-DSEES", "-DNDEBUG"]),
@@ -153,7 +104,7 @@ fn a_library_preloaded_after_ours_sees_every_call() -> Result<()> {
                 &["gai", "api", "-", "INET", "1", "0", "2"][..],
                 &["hostr", "api", "1000"],
             ] {
-                let mut command = preloaded(&pod, &program, &libraries)?;
+                let mut command = host.preloaded(&program, &libraries)?;
                 command.args(words);
                 let (text, notes) = run(command)?;
                 let stands_before_it = (flags[0] == "-DSEES") == (words[0] == "gai");
@@ -172,12 +123,12 @@ fn a_library_preloaded_after_ours_sees_every_call() -> Result<()> {
 /// `gnu_get_libc_version` in a musl process makes no glibc of it.
 #[test]
 fn gcompat_makes_no_glibc_of_musl() -> Result<()> {
-    let (_zone, pod) = dark()?;
+    let host = Host::dark()?;
     let program = probe::program("lookup", Libc::Musl)?;
     let gcompat = compiled::library("between", "gcompat", Libc::Musl, &["-DGCOMPAT"])?;
     let shim = artifacts::shim()?;
     for libraries in [[shim.clone(), gcompat.clone()], [gcompat, shim]] {
-        let mut command = preloaded(&pod, &program, &libraries)?;
+        let mut command = host.preloaded(&program, &libraries)?;
         command.args(["gai", "web", "80", "UNSPEC", "0", "0", "0"]);
         let (text, notes) = run(command)?;
         // Two families, two kinds of socket; musl names the canonical name without being asked.
@@ -193,12 +144,7 @@ fn gcompat_makes_no_glibc_of_musl() -> Result<()> {
 /// Lists are made of the process's own memory, whoever manages it, and go back there.
 #[test]
 fn a_swapped_allocator_gives_and_takes_the_nodes() -> Result<()> {
-    let mut zone = Published::live()?;
-    zone.put("api", &["10.96.1.10"])?;
-    let pod = Pod::start(Recipe {
-        zone: Some(zone.view()),
-        ..Recipe::default()
-    })?;
+    let host = Host::dark()?;
     for door in [Door::ShimGlibc, Door::ShimMusl, Door::Nss] {
         let libc = door.libc();
         let program = compiled::program("allocator", "allocator", libc, &[])?;
@@ -209,7 +155,7 @@ fn a_swapped_allocator_gives_and_takes_the_nodes() -> Result<()> {
             _ => vec![vec![pool.clone(), shim.clone()], vec![shim, pool]],
         };
         for libraries in orders {
-            let mut command = preloaded(&pod, &program, &libraries)?;
+            let mut command = host.preloaded(&program, &libraries)?;
             command.env("LD_LIBRARY_PATH", artifacts::guests()?);
             command.args(KNOWN).arg("1000");
             let (text, notes) = run(command)?;
