@@ -11,7 +11,7 @@
 
 static const char *look_name, *look_address;
 
-/* Whether getaddrinfo answers, and with the address wanted. */
+/* Whether getaddrinfo answers, and with the address wanted first ("any": with any). */
 static inline int look(void)
 {
     struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM}, *list = NULL;
@@ -19,7 +19,7 @@ static inline int look(void)
     if (getaddrinfo(look_name, "80", &hints, &list) != 0) return 0;
     inet_ntop(AF_INET, &((struct sockaddr_in *)list->ai_addr)->sin_addr, text, sizeof text);
     freeaddrinfo(list);
-    return strcmp(text, look_address) == 0;
+    return strcmp(look_address, "any") == 0 || strcmp(text, look_address) == 0;
 }
 
 /* Takes the first two arguments. */

@@ -18,8 +18,6 @@ mod number {
     pub(super) const READ: Number = Number(0);
     pub(super) const WRITE: Number = Number(1);
     pub(super) const CLOSE: Number = Number(3);
-    pub(super) const STAT: Number = Number(4);
-    pub(super) const FSTAT: Number = Number(5);
     pub(super) const MMAP: Number = Number(9);
     pub(super) const MUNMAP: Number = Number(11);
     pub(super) const MADVISE: Number = Number(28);
@@ -31,6 +29,7 @@ mod number {
     pub(super) const UNAME: Number = Number(63);
     pub(super) const GETEUID: Number = Number(107);
     pub(super) const FSTATFS: Number = Number(138);
+    pub(super) const NEWFSTATAT: Number = Number(262);
     pub(super) const CLOCK_GETTIME: Number = Number(228);
     pub(super) const OPENAT: Number = Number(257);
     pub(super) const PRLIMIT64: Number = Number(302);
@@ -46,7 +45,6 @@ mod number {
     pub(super) const READ: Number = Number(63);
     pub(super) const WRITE: Number = Number(64);
     pub(super) const NEWFSTATAT: Number = Number(79);
-    pub(super) const FSTAT: Number = Number(80);
     pub(super) const CLOCK_GETTIME: Number = Number(113);
     pub(super) const UNAME: Number = Number(160);
     pub(super) const GETEUID: Number = Number(175);
@@ -145,13 +143,16 @@ pub(super) fn write(descriptor: i32, bytes: &[u8]) {
     let _ = unsafe { system_call(number::WRITE, arguments) };
 }
 
-/// `fstat`.
+/// `fstat`, as glibc asks it since 2.33: a sandbox that admits libc's admits ours.
 pub(super) fn status(descriptor: i32) -> Result<libc::stat, i32> {
     // SAFETY: `stat` is plain old data, for which zeros are a value.
     let mut status: libc::stat = unsafe { core::mem::zeroed() };
-    let target = (&raw mut status).addr();
-    // SAFETY: the kernel fills the struct, whose layout is its own on both architectures.
-    unsafe { system_call(number::FSTAT, [from_int(descriptor), target, 0, 0, 0, 0]) }?;
+    let (empty, target) = (c"".as_ptr().addr(), (&raw mut status).addr());
+    let flags = from_int(libc::AT_EMPTY_PATH);
+    let arguments = [from_int(descriptor), empty, target, flags, 0, 0];
+    // SAFETY: the kernel reads a NUL-terminated string and fills the struct, whose layout is its
+    // own on both architectures.
+    unsafe { system_call(number::NEWFSTATAT, arguments) }?;
     Ok(status)
 }
 
@@ -161,15 +162,9 @@ pub(super) fn status_of(path: &CStr) -> Result<libc::stat, i32> {
     let mut status: libc::stat = unsafe { core::mem::zeroed() };
     let target = (&raw mut status).addr();
     let path = path.as_ptr().addr();
-    #[cfg(target_arch = "x86_64")]
-    let (number, arguments) = (number::STAT, [path, target, 0, 0, 0, 0]);
-    #[cfg(target_arch = "aarch64")]
-    let (number, arguments) = (
-        number::NEWFSTATAT,
-        [from_int(libc::AT_FDCWD), path, target, 0, 0, 0],
-    );
+    let arguments = [from_int(libc::AT_FDCWD), path, target, 0, 0, 0];
     // SAFETY: the kernel reads a NUL-terminated string and fills the struct.
-    unsafe { system_call(number, arguments) }?;
+    unsafe { system_call(number::NEWFSTATAT, arguments) }?;
     Ok(status)
 }
 
