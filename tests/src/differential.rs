@@ -9,6 +9,7 @@ use crate::{
     dns::{Asked, Script, Server},
     libcs::Release,
     pod::{Pod, Recipe},
+    recording::Recordings,
     session::{Door, Session},
     shop,
     zonefile::Agent,
@@ -18,7 +19,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     path::PathBuf,
-    sync::Mutex,
+    sync::{Arc, Mutex},
     thread,
 };
 
@@ -105,11 +106,13 @@ pub fn agree(
 }
 
 impl Rig {
-    /// The shop's zone, the model of its DNS server, the built libraries, every door.
+    /// The shop's zone, what CoreDNS said of it (and the model of it, for what was not recorded),
+    /// the built libraries, every door.
     pub fn new(zone: &Agent) -> Result<Self> {
+        let recordings = Arc::new(Recordings::load()?);
         Ok(Self {
             zone: zone.view(),
-            reference: shop::world(),
+            reference: shop::world().recorded(recordings),
             guests: artifacts::guests()?,
             doors: Door::OURS.to_vec(),
         })
