@@ -27,6 +27,10 @@ use nss_k8s_zone::{Address, Family, Name, Now};
 /// never freed, and a program whose resolv.conf changes all day is no pod.
 const REPLACEMENTS: u32 = 64;
 
+/// Whether nsswitch.conf and the hosts file are looked at. The NSS module is built without: glibc has
+/// read them before it asks us.
+pub(crate) const STANDS_BEFORE_LIBC: bool = cfg!(any(feature = "preload", not(feature = "guest")));
+
 /// The files of this process.
 static ETC: Cache = Cache::new(Paths {
     resolv_conf: c"/etc/resolv.conf",
@@ -161,8 +165,9 @@ impl Files {
     fn is_unchanged(&self, paths: &Paths) -> bool {
         let [resolv_conf, nsswitch, hosts] = &self.versions;
         (self.keeps_resolv_conf() || sys::file_version(paths.resolv_conf) == *resolv_conf)
-            && sys::file_version(paths.nsswitch) == *nsswitch
-            && sys::file_version(paths.hosts) == *hosts
+            && (!STANDS_BEFORE_LIBC
+                || sys::file_version(paths.nsswitch) == *nsswitch
+                    && sys::file_version(paths.hosts) == *hosts)
     }
 
     /// Reads and parses everything into a new mapping.
@@ -277,10 +282,11 @@ unsafe fn fill(files: *mut Files, paths: &Paths, libc: Libc, old: Option<&Files>
             &mut *addr_of_mut!((*files).text),
         )
     };
-    let (nsswitch_seen, text) = read(paths.nsswitch, libc, scratch)?;
+    let (nsswitch_seen, text) = read_before_libc(paths.nsswitch, libc, scratch)?;
     let sources = text.map_or(Sources::UNPLACED, Sources::parse);
     let lines = match (libc, old) {
         (Libc::Musl, _) => Lines::All,
+        _ if !STANDS_BEFORE_LIBC => Lines::Unclear,
         // Read once in a process, by glibc as by us.
         (Libc::Glibc, Some(old)) => old.lines,
         (Libc::Glibc, None) => read(paths.host_conf, libc, scratch)?
@@ -300,7 +306,7 @@ unsafe fn fill(files: *mut Files, paths: &Paths, libc: Libc, old: Option<&Files>
         }
     };
     let host_aliases = libc == Libc::Glibc && environment(c"HOSTALIASES").is_some();
-    let (hosts_seen, text) = read(paths.hosts, libc, scratch)?;
+    let (hosts_seen, text) = read_before_libc(paths.hosts, libc, scratch)?;
     let hosts_length = text.map_or(0, <[u8]>::len);
     let hosts_size = text
         .and_then(|text| Hosts::parse(libc, text, slots))
@@ -321,6 +327,19 @@ unsafe fn fill(files: *mut Files, paths: &Paths, libc: Libc, old: Option<&Files>
         addr_of_mut!((*files).hosts_length).write(hosts_length);
     }
     Some(())
+}
+
+/// Reads a file that is looked at only in front of libc.
+fn read_before_libc<'s>(
+    path: &CStr,
+    libc: Libc,
+    room: &'s mut [u8],
+) -> Option<(Seen, Option<&'s [u8]>)> {
+    if STANDS_BEFORE_LIBC {
+        read(path, libc, room)
+    } else {
+        Some((Err(0), None))
+    }
 }
 
 #[inline(never)]

@@ -1,6 +1,6 @@
 //! Lookups of this process: its files, its environment and the one mapping of the zone.
 
-use crate::files::{Files, environment};
+use crate::files::{Files, STANDS_BEFORE_LIBC, environment};
 use crate::order::arrange;
 use crate::outcome::{Door, Outcome, Query, Reason};
 use crate::question::Question;
@@ -41,7 +41,7 @@ fn resolve_or_pass(
     let now = sys::now();
     let libc = libc_behind(query.door)?;
     let files = Files::current(libc, now).ok_or(Reason::ResolvConf)?;
-    if query.door == Door::Shim && files.hosts_may_have_name(query.name) {
+    if STANDS_BEFORE_LIBC && query.door == Door::Shim && files.hosts_may_have_name(query.name) {
         let outcome = files.hosts_addresses(query, room, canonical);
         if let Some(outcome) = outcome {
             return unless_switched_off(path, now, outcome);
@@ -75,7 +75,7 @@ fn reverse_or_pass(address: &Address, door: Door, names: &mut [Name]) -> Result<
     let now = sys::now();
     let libc = libc_behind(door)?;
     let files = Files::current(libc, now).ok_or(Reason::ResolvConf)?;
-    if door == Door::Shim && files.hosts_may_have_address(address) {
+    if STANDS_BEFORE_LIBC && door == Door::Shim && files.hosts_may_have_address(address) {
         let outcome = files.hosts_names(address, names);
         if let Some(outcome) = outcome {
             return unless_switched_off(path, now, outcome);
