@@ -5,7 +5,10 @@
 
 use anyhow::{Result, bail};
 use nss_k8s_tests::{
+    artifacts,
+    libcs::Release,
     pod::{Pod, Recipe},
+    probe::Libc,
     reply::Reply,
     session::{Door, Session},
     shop,
@@ -62,20 +65,25 @@ fn is_allowed(reference: &Reply, who: &str) -> bool {
 /// Asks both the same; the differences.
 fn compare(pod: &Pod, calls: &[String]) -> Result<Vec<String>> {
     let mut differences = Vec::new();
-    for door in [Door::ShimGlibc, Door::ShimMusl] {
-        let mut ours = Session::start(pod, door)?;
-        let mut reference = Session::start(pod, door.reference())?;
+    let guests = artifacts::guests()?;
+    for release in Release::ALL {
+        let door = match release.libc() {
+            Libc::Glibc => Door::ShimGlibc,
+            Libc::Musl => Door::ShimMusl,
+        };
+        let mut ours = Session::start_under(pod, door, release, &guests, &[])?;
+        let mut reference = Session::start_under(pod, door.reference(), release, &guests, &[])?;
         for call in calls {
             let (expected, got) = (reference.ask(call)?, ours.ask(call)?);
             let who = got.who();
             if got.shape() != expected.shape() || !got.errno_untouched && who == "zone" {
                 differences.push(format!(
-                    "{door:?}: {call} (from {who}):\n libc: {}\n ours: {}",
+                    "{release:?}: {call} (from {who}):\n libc: {}\n ours: {}",
                     expected.shape(),
                     got.shape()
                 ));
             } else if !is_allowed(&expected, &who) {
-                differences.push(format!("{door:?}: {call}: {who}, {:?}", expected.error));
+                differences.push(format!("{release:?}: {call}: {who}, {:?}", expected.error));
             }
         }
     }
@@ -97,7 +105,7 @@ fn check(families: &'static str, calls: &[String]) -> Result<()> {
         bail!(
             "families {families:?}: {} of {} differ:\n{}",
             differences.len(),
-            2 * calls.len(),
+            Release::ALL.len() * calls.len(),
             differences.join("\n")
         );
     }

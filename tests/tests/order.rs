@@ -6,8 +6,11 @@
 
 use anyhow::{Result, bail, ensure};
 use nss_k8s_tests::{
+    artifacts,
     dns::Script,
+    libcs::Release,
     pod::{self, Pod, Recipe},
+    probe::Libc,
     session::{Door, Session},
     writer::{Published, address},
     zonefile,
@@ -33,11 +36,12 @@ struct Case {
     destinations: &'static [&'static str],
     /// Family and flags of the calls.
     calls: &'static [&'static str],
-    doors: &'static [Door],
+    releases: &'static [Release],
 }
 
-const BOTH: &[Door] = &[Door::ShimGlibc, Door::ShimMusl];
-const GLIBC: &[Door] = &[Door::ShimGlibc];
+const BOTH: &[Release] = &Release::ALL;
+/// For what musl has no rule.
+const GLIBC: &[Release] = &[Release::Glibc236, Release::Glibc231, Release::Glibc241];
 
 const CASES: &[Case] = &[
     Case {
@@ -47,7 +51,7 @@ const CASES: &[Case] = &[
         gai_conf: "",
         destinations: &["10.96.1.1", "fd00:96::1", "2001:db8::1", "2002::1"],
         calls: &["UNSPEC 1 0 0", "UNSPEC 1 0 0x20", "INET6 1 0 0x18"],
-        doors: BOTH,
+        releases: BOTH,
     },
     Case {
         name: "what cannot be reached",
@@ -56,7 +60,7 @@ const CASES: &[Case] = &[
         gai_conf: "",
         destinations: &["fd00:96::1", "10.96.1.1"],
         calls: &["UNSPEC 1 0 0", "UNSPEC 0 0 0"],
-        doors: BOTH,
+        releases: BOTH,
     },
     Case {
         name: "scopes",
@@ -65,7 +69,7 @@ const CASES: &[Case] = &[
         gai_conf: "",
         destinations: &["127.0.0.5", "10.96.1.1"],
         calls: &["INET 1 0 0", "UNSPEC 2 0 0"],
-        doors: GLIBC,
+        releases: GLIBC,
     },
     Case {
         name: "common prefixes",
@@ -87,7 +91,7 @@ const CASES: &[Case] = &[
             "fd00:50::6",
         ],
         calls: &["UNSPEC 1 0 0", "INET6 1 0 0", "INET6 1 0 0x18"],
-        doors: BOTH,
+        releases: BOTH,
     },
     Case {
         name: "common prefixes of IPv4 alone",
@@ -96,7 +100,7 @@ const CASES: &[Case] = &[
         gai_conf: "",
         destinations: &["10.50.0.200", "10.50.0.5", "10.50.1.1", "10.50.0.6"],
         calls: &["INET 1 0 0", "INET 0 0 0x20", "UNSPEC 1 0 0"],
-        doors: GLIBC,
+        releases: GLIBC,
     },
     Case {
         name: "a host without IPv6 knows no subnets, only itself",
@@ -105,7 +109,7 @@ const CASES: &[Case] = &[
         gai_conf: "",
         destinations: &["10.96.1.1", "10.244.0.7"],
         calls: &["INET 1 0 0", "UNSPEC 1 0 0"],
-        doors: GLIBC,
+        releases: GLIBC,
     },
     Case {
         name: "a deprecated source",
@@ -119,7 +123,7 @@ const CASES: &[Case] = &[
         gai_conf: "",
         destinations: &["fd00:60::1", "10.96.1.1"],
         calls: &["UNSPEC 1 0 0"],
-        doors: GLIBC,
+        releases: GLIBC,
     },
     Case {
         name: "a source whose interface glibc does not find counts as a tunnel's",
@@ -128,7 +132,7 @@ const CASES: &[Case] = &[
         gai_conf: "",
         destinations: &["10.70.0.2", "10.96.1.1"],
         calls: &["INET 1 0 0", "UNSPEC 0 0 0x28"],
-        doors: GLIBC,
+        releases: GLIBC,
     },
     Case {
         name: "gai.conf: precedences",
@@ -137,7 +141,7 @@ const CASES: &[Case] = &[
         gai_conf: "# ours\nprecedence ::ffff:0:0/96  100\nprecedence fd00::/8 30\n",
         destinations: &["fd00:96::1", "10.96.1.1", "2001:db8::1"],
         calls: &["UNSPEC 1 0 0", "INET6 1 0 0x18"],
-        doors: GLIBC,
+        releases: GLIBC,
     },
     Case {
         name: "gai.conf: labels",
@@ -146,7 +150,7 @@ const CASES: &[Case] = &[
         gai_conf: "label ::/0 1\nlabel fd00:96::/32 2 and more\nlabel ::ffff:0:0/96 4\n",
         destinations: &["fd00:96::1", "10.96.1.1", "2001:db8::1"],
         calls: &["UNSPEC 1 0 0"],
-        doors: GLIBC,
+        releases: GLIBC,
     },
     Case {
         // The pod's own address has scope 14; what has another one comes last, the smaller first.
@@ -156,7 +160,7 @@ const CASES: &[Case] = &[
         gai_conf: "scopev4 10.96.0.0/16 5\nscopev4 ::ffff:10.97.0.0/112 6\nreload no\n",
         destinations: &["10.98.1.1", "10.96.1.1", "10.97.1.1"],
         calls: &["INET 1 0 0"],
-        doors: GLIBC,
+        releases: GLIBC,
     },
 ];
 
@@ -248,12 +252,18 @@ fn addresses_come_in_libcs_order() -> Result<()> {
     let mut differences = Vec::new();
     for case in CASES {
         let (_zone, pod) = rooms(case)?;
-        for door in case.doors {
-            let mut ours = Session::start(&pod, *door)?;
-            let mut reference = Session::start(&pod, door.reference())?;
+        for &release in case.releases {
+            let door = match release.libc() {
+                Libc::Glibc => Door::ShimGlibc,
+                Libc::Musl => Door::ShimMusl,
+            };
+            let guests = artifacts::guests()?;
+            let mut ours = Session::start_under(&pod, door, release, &guests, &[])?;
+            let door = door.reference();
+            let mut reference = Session::start_under(&pod, door, release, &guests, &[])?;
             for call in case.calls {
                 if let Err(error) = compare(&mut ours, &mut reference, call) {
-                    differences.push(format!("{}, {door:?}: {error:#}", case.name));
+                    differences.push(format!("{}, {release:?}: {error:#}", case.name));
                 }
             }
         }
@@ -277,7 +287,7 @@ fn gai_conf_is_read_again_where_it_says_so() -> Result<()> {
             gai_conf: first_line,
             destinations: &["10.96.1.1", "fd00:96::1"],
             calls: &[],
-            doors: &[],
+            releases: &[],
         };
         let (_zone, pod) = rooms(&case)?;
         let mut ours = Session::start(&pod, Door::ShimGlibc)?;
@@ -318,7 +328,7 @@ fn without_descriptors_precedence_decides() -> Result<()> {
         gai_conf: "",
         destinations: &["10.96.1.1", "fd00:96::1"],
         calls: &[],
-        doors: &[],
+        releases: &[],
     };
     let (mut zone, pod) = rooms(&case)?;
     publish(&mut zone, "late", &["10.96.1.2", "fd00:96::2"])?;
