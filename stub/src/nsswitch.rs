@@ -1,9 +1,10 @@
 //! The `hosts` line of `/etc/nsswitch.conf`: is a zone answer what glibc would have come to?
 //!
-//! Only the shim asks; under NSS glibc has walked the line itself. The zone stands where `dns` (or
-//! our own module) stands. The hosts file answers where `files` comes first; where it comes later, a
-//! name that is in it is libc's, so `files` may stand anywhere. A program that replaces the line by
-//! `__nss_configure_lookup` cannot be noticed. Grammar: glibc nss/nss_action_parse.c, nss/nss_database.c.
+//! Only the shim asks; under NSS glibc has walked the line itself. The zone stands where `dns`
+//! stands, or our own module with nothing between it and `dns`. The hosts file answers where `files`
+//! comes first; where it comes later, a name that is in it is libc's, so `files` may stand anywhere.
+//! A program that replaces the line by `__nss_configure_lookup` cannot be noticed. Grammar: glibc
+//! nss/nss_action_parse.c, nss/nss_database.c.
 
 use crate::c_text::{is_space, is_word, lines, split_word, trim_start};
 
@@ -94,7 +95,9 @@ fn place(line: &[u8]) -> Option<Sources> {
         zone = match source {
             _ if !is_final => Some(Placement::Unplaced),
             b"files" if returns == SUCCESS => None,
-            b"k8s" if !module_answers && returns & UNAVAILABLE == 0 => {
+            // Whether the module is installed in this process does not show: then glibc goes on, to
+            // what must be DNS or the end of the line.
+            b"k8s" if returns & UNAVAILABLE == 0 => {
                 module_answers = true;
                 None
             }
@@ -106,7 +109,6 @@ fn place(line: &[u8]) -> Option<Sources> {
                     Placement::AnswersOnly
                 })
             }
-            _ if module_answers => Some(Placement::AnswersOnly),
             _ => Some(Placement::Unplaced),
         };
     }

@@ -22,7 +22,7 @@ fn hosts_lines_are_placed() {
         ("hosts: k8s files dns\n", Certain),
         ("hosts: files k8s [!UNAVAIL=return] dns\n", Certain),
         ("hosts: files k8s\n", Certain),
-        ("hosts: files k8s nis dns\n", AnswersOnly),
+        ("hosts: files k8s nis dns\n", Unplaced),
         ("hosts: files k8s [UNAVAIL=return] dns\n", Unplaced),
         ("hosts: files dns myhostname\n", AnswersOnly),
         ("hosts: files dns # the usual\n", AnswersOnly),
