@@ -46,4 +46,16 @@ build kubernetes k8s.io/kubernetes/cmd/kube-apiserver kube-apiserver
 build kubernetes k8s.io/kubernetes/cmd/kube-controller-manager kube-controller-manager
 build coredns . "coredns-$coredns"
 ln -sfn "coredns-$coredns" "$programs/coredns"
+
+# Programs of our own that look names up: through libc where Go finds a reason to, without any libc as a static
+# program, and without any libc but with its loader. Go's build cache knows whether there is anything to do.
+lookup() {
+    local name=$1 cgo=$2
+    shift 2
+    (cd "$here/go-lookup" && CGO_ENABLED=$cgo GOFLAGS="-mod=readonly -buildvcs=false -trimpath" \
+        nice go build -p 2 "$@" -o "$programs/$name" .)
+}
+lookup go-lookup-cgo 1
+lookup go-lookup-static 0
+lookup go-lookup-pie 0 -buildmode=pie
 echo "$programs"

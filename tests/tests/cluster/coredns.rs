@@ -78,7 +78,6 @@ impl CoreDns {
         datagram(message)
     }
 
-    #[expect(dead_code, reason = "the live comparison is next")]
     /// Its answers, for a server that stands in its place in a pod's network; from any thread whose
     /// network is the test's.
     pub(crate) fn answers(&self) -> Upstream {

@@ -27,7 +27,9 @@ mod objects;
 
 mod access;
 mod faults;
+mod golang;
 mod latency;
+mod live;
 mod names;
 mod options;
 mod recordings;
