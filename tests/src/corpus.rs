@@ -38,6 +38,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The files of cases.
+pub const FILES: &[&str] = &[
+    "walk.tsv",
+    "environment.tsv",
+    "outside.tsv",
+    "files.tsv",
+    "getaddrinfo.tsv",
+    "families.tsv",
+    "hostent.tsv",
+    "reverse.tsv",
+];
+
 /// Runs the file of that name in `corpus/`: every case must come out as libc has it, from the
 /// giver that stands there; so many of each door's from the zone.
 ///

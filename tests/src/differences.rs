@@ -8,6 +8,8 @@ use crate::{libcs::Release, probe::Libc, reply::Reply, session::Door};
 pub struct Difference {
     /// Its name in docs/COMPATIBILITY.md.
     pub id: &'static str,
+    /// A call that shows it.
+    pub example: &'static str,
     /// Whether it may occur in a call.
     applies: fn(&Circumstances<'_>) -> bool,
     /// Takes it out of our reply, given libc's.
@@ -29,6 +31,7 @@ pub struct Circumstances<'a> {
 pub const ALL: &[Difference] = &[
     Difference {
         id: "alias-of-external-name",
+        example: "host alias",
         applies: |at| at.release.libc() == Libc::Glibc && at.call.starts_with("host"),
         amend: |ours, libc| {
             if libc.aliases.len() == 1 && ours.aliases.is_empty() {
@@ -38,6 +41,7 @@ pub const ALL: &[Difference] = &[
     },
     Difference {
         id: "less-room",
+        example: "hostr api 64",
         applies: |at| {
             ["hostr ", "host2r ", "addrr "]
                 .iter()
@@ -46,13 +50,54 @@ pub const ALL: &[Difference] = &[
         amend: |ours, libc| {
             // Where libc finds the caller's buffer too small we may do with it, not the other way.
             if libc.error.as_deref() == Some("ERANGE") && ours.error.as_deref() != Some("ERANGE") {
-                let notes = core::mem::take(&mut ours.notes);
-                *ours = libc.clone();
-                ours.notes = notes;
+                take_over(ours, libc);
+            }
+        },
+    },
+    Difference {
+        id: "empty-non-terminal",
+        example: "gai dns.cluster.local. - INET 1 0 0",
+        applies: |at| {
+            let names = [
+                "dns.cluster.local",
+                "dns-version.cluster.local",
+                "_tcp.web.shop",
+                "_tcp.web.shop.svc.cluster.local",
+            ];
+            names.iter().any(|name| at.names(name))
+        },
+        amend: |ours, libc| {
+            if ours.who() == "nodata" && libc.error.is_some() {
+                ours.error.clone_from(&libc.error);
+            }
+        },
+    },
+    Difference {
+        id: "labels-left-of-a-pod",
+        example: "gai x.10-1-2-3.shop.pod.cluster.local. - INET 1 0 0",
+        applies: |at| at.names("x.10-1-2-3.shop.pod.cluster.local"),
+        amend: |ours, libc| {
+            if ours.who() == "nxdomain" {
+                take_over(ours, libc);
             }
         },
     },
 ];
+
+impl Circumstances<'_> {
+    /// Whether the call is for this name, with or without a last dot.
+    fn names(&self, name: &str) -> bool {
+        let asked = self.call.split(' ').nth(1).unwrap_or_default();
+        asked.trim_end_matches('.') == name
+    }
+}
+
+/// Everything but our own notes becomes libc's.
+fn take_over(ours: &mut Reply, libc: &Reply) {
+    let notes = core::mem::take(&mut ours.notes);
+    *ours = libc.clone();
+    ours.notes = notes;
+}
 
 /// Takes every known difference out of `ours`; the names of those that were there.
 pub fn amend(at: &Circumstances<'_>, ours: &mut Reply, libc: &Reply) -> Vec<&'static str> {

@@ -194,13 +194,14 @@ impl Script {
             });
             owner = next;
         }
-        let code = if self.names.contains(&owner) {
+        // CoreDNS's kubernetes plugin denies a reverse name that it is not asked the pointer of.
+        let code = if self.names.contains(&owner) && !owner.ends_with(".arpa") {
             rcode::NOERROR
         } else {
             rcode::NXDOMAIN
         };
-        // CoreDNS's kubernetes plugin drops the alias when its target lacks the family.
-        if code == rcode::NOERROR {
+        // It drops the alias when its target, being in the zone, lacks the family.
+        if code == rcode::NOERROR && is_in_cluster(&owner) {
             answers.clear();
         }
         respond(code, &answers)

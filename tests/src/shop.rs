@@ -69,7 +69,8 @@ pub fn script() -> Script {
             &["10.1.2.3"],
         );
     }
-    pods.empty("pod.cluster.local")
+    pods.addresses("fd00--7.shop.pod.cluster.local", &["fd00::7"])
+        .empty("pod.cluster.local")
         // CoreDNS says NXDOMAIN to A here, though the names exist (RFC 8020); we do not.
         .empty("dns.cluster.local")
         .empty("dns-version.cluster.local")
@@ -81,6 +82,21 @@ pub fn script() -> Script {
             &service("_http._tcp.web.shop"),
             &["10.96.1.11", "fd00:96::11"],
         )
+        .addresses(
+            &service("_https._tcp.web.shop"),
+            &["10.96.1.11", "fd00:96::11"],
+        )
+        .addresses(&service("_dns._udp.kube-dns.kube-system"), &["10.96.0.10"])
+        .addresses(
+            &service("_dns-tcp._tcp.kube-dns.kube-system"),
+            &["10.96.0.10"],
+        )
+        .addresses(
+            &service("_sql._tcp.postgres.db"),
+            &["10.244.1.10", "10.244.1.11", "10.244.1.13", "fd00:244::10"],
+        )
+        // The Service in front of the server.
+        .addresses("ns.dns.cluster.local", &["10.96.0.10"])
         .addresses(&service("web.shop"), &["10.96.1.11", "fd00:96::11"])
         .addresses(&service("six.shop"), &["fd00:96::12"])
         .addresses(&service("shadowed.shop"), &["10.96.1.13"])
