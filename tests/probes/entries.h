@@ -20,8 +20,8 @@ static const char *const entry_text[] = {
 };
 #define ENTRIES (int)(sizeof entry_text / sizeof *entry_text)
 
-/* Calls entry number `entry`. What it returned: 0 or more is success for all but getaddrinfo and
- * getnameinfo, whose codes are given as they are. */
+/* Calls entry number `entry`. 0 is success; getaddrinfo's and getnameinfo's codes are given as they
+ * are, for the _r functions the code and the h_errno that they gave are in one number. */
 static inline int call_entry(int entry, enum kind kind)
 {
     /* IPv6 is what `api` has none of. */
@@ -46,15 +46,15 @@ static inline int call_entry(int entry, enum kind kind)
     case 3:
         code = gethostbyname_r(kind == NO_DATA_THERE ? "six" : name, &entry_room, buffer,
                                sizeof buffer, &host, &failure);
-        return code == 0 && host ? 0 : -1;
+        return code == 0 && host ? 0 : -1000 * (code + 1) - failure;
     case 4:
         code = gethostbyname2_r(name, family, &entry_room, buffer, sizeof buffer, &host, &failure);
-        return code == 0 && host ? 0 : -1;
+        return code == 0 && host ? 0 : -1000 * (code + 1) - failure;
     case 5: return gethostbyaddr(&address.sin_addr, 4, AF_INET) ? 0 : -1;
     case 6:
         code = gethostbyaddr_r(&address.sin_addr, 4, AF_INET, &entry_room, buffer, sizeof buffer,
                                &host, &failure);
-        return code == 0 && host ? 0 : -1;
+        return code == 0 && host ? 0 : -1000 * (code + 1) - failure;
     case 7:
         return getnameinfo((struct sockaddr *)&address, sizeof address, buffer, sizeof buffer, NULL,
                            0, NI_NAMEREQD);

@@ -2,8 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 use std::{
+    collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
+    process::Command,
     time::SystemTime,
 };
 
@@ -25,6 +27,26 @@ pub fn guests() -> Result<PathBuf> {
         .parent()
         .context("the module has no directory")?
         .to_owned())
+}
+
+/// The functions that a library exports.
+pub fn exports(library: &Path) -> Result<BTreeSet<String>> {
+    let output = Command::new("readelf")
+        .env("LC_ALL", "C")
+        .args(["--dyn-syms", "-W"])
+        .arg(library)
+        .output()
+        .context("readelf: install binutils (make prepare)")?;
+    let mut exports = BTreeSet::new();
+    for row in String::from_utf8(output.stdout)?.lines() {
+        let fields: Vec<&str> = row.split_whitespace().collect();
+        if let [_, _, _, "FUNC", _, _, section, name, ..] = fields[..]
+            && section != "UND"
+        {
+            exports.insert(name.to_owned());
+        }
+    }
+    Ok(exports)
 }
 
 /// `nss-k8s`: the agent's binary, from `NSS_K8S_AGENT` or the development profile's place.

@@ -8,10 +8,7 @@ use nss_k8s_tests::{
     session::Door,
 };
 use nss_k8s_zone::Address;
-use std::{
-    os::unix::process::ExitStatusExt,
-    process::{Command, Output},
-};
+use std::{os::unix::process::ExitStatusExt, process::Output};
 
 /// Runs `confine` behind a door.
 fn confine(host: &Host, door: Door, words: &[&str]) -> Result<Output> {
@@ -91,12 +88,7 @@ fn stacks_stay_shallow() -> Result<()> {
     const MOST: [i64; 2] = [14 << 10, 8 << 10];
     let host = Host::dark()?;
     // What the shim does not export is libc's, which answers nothing here.
-    let shim = artifacts::shim()?;
-    let exports = Command::new("readelf")
-        .args(["--dyn-syms", "-W"])
-        .arg(shim)
-        .output()?;
-    let exports = String::from_utf8(exports.stdout)?;
+    let exports = artifacts::exports(&artifacts::shim()?)?;
     for door in [Door::ShimGlibc, Door::ShimMusl] {
         let program = compiled::program("confine", "confine", door.libc(), &[])?;
         let mut command = host.behind(door, &program)?;
@@ -109,7 +101,7 @@ fn stacks_stay_shallow() -> Result<()> {
             let [function, _, first, _, later] = words[..] else {
                 anyhow::bail!("{line}")
             };
-            if !exports.contains(&format!(" {function}\n")) {
+            if !exports.contains(function) {
                 continue;
             }
             bounded += 1;
