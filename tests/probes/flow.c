@@ -29,7 +29,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifndef PATIENCE
 #define PATIENCE 60
+#endif
 
 static atomic_int stop, wrong, started, cleaned;
 

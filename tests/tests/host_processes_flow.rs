@@ -23,18 +23,23 @@ fn flow(host: &Host, door: Door, words: &[&str]) -> Result<String> {
 }
 
 /// Children of a process whose threads look up, and their children: threads, half-done lookups and
-/// all are gone there, and nothing waits for them.
+/// all are gone there, and nothing waits for them. Not through NSS without an exec: there glibc's
+/// own locks are between, and glibc 2.36 alone loses one child in a thousand to them.
 #[test]
 fn children_of_a_process_that_looks_up() -> Result<()> {
     let host = Host::dark()?;
-    for door in Door::OURS {
-        for (how, rounds) in [("forks", "100"), ("vfork", "40")] {
-            let text = flow(&host, door, &[how, rounds])?;
-            ensure!(
-                text == format!("right {rounds} of {rounds}\n"),
-                "{door:?} {how}: {text}"
-            );
-        }
+    for (door, how, rounds) in [
+        (Door::ShimGlibc, "forks", "200"),
+        (Door::ShimMusl, "forks", "200"),
+        (Door::ShimGlibc, "vfork", "40"),
+        (Door::ShimMusl, "vfork", "40"),
+        (Door::Nss, "vfork", "40"),
+    ] {
+        let text = flow(&host, door, &[how, rounds])?;
+        ensure!(
+            text == format!("right {rounds} of {rounds}\n"),
+            "{door:?} {how}: {text}"
+        );
     }
     Ok(())
 }
