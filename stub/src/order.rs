@@ -163,8 +163,8 @@ fn merge_sort(items: &mut [Item], room: &mut [Item]) {
 /// Gives `body` two rooms of `count` items: on the stack where they are few, else of the process's
 /// heap for as long. False when there is no memory.
 fn with_room(count: usize, body: &mut dyn FnMut(&mut [Item], &mut [Item])) -> bool {
-    /// 320 octets each.
-    const NEAR: usize = 8;
+    /// 640 octets each.
+    const NEAR: usize = 16;
     let mut items = [Item::NOTHING; NEAR];
     let mut room = [Item::NOTHING; NEAR];
     if let (Some(items), Some(room)) = (items.get_mut(..count), room.get_mut(..count)) {

@@ -76,17 +76,7 @@ const IS_NATIVE: u8 = 4;
 /// Where a destination is reached from; `None` when it is not, or when the kernel cannot be asked
 /// now (no descriptor left), which libc takes for the same. musl asks for no interface.
 pub(super) fn source_for(libc: Libc, destination: &Address, now: u64) -> Option<Source> {
-    let question = Question {
-        subject: u128::from_be_bytes(destination.octets),
-        topic: match destination.family {
-            Family::V4 => SOURCE_FOR_V4,
-            Family::V6 => SOURCE_FOR_V6,
-        },
-    };
-    let answer = match TABLE.recall(question, now) {
-        Some(answer) => answer,
-        None => ask_for_source(destination, question, now)?,
-    };
+    let answer = route_to(destination, now)?;
     (answer.facts != 0).then(|| Source {
         address: answer.address,
         interface: match libc {
@@ -96,10 +86,26 @@ pub(super) fn source_for(libc: Libc, destination: &Address, now: u64) -> Option<
     })
 }
 
+/// A source address and facts that are not 0; or facts that are 0. `None` when the kernel cannot be
+/// asked now.
+fn route_to(destination: &Address, now: u64) -> Option<Answer> {
+    let question = Question {
+        subject: u128::from_be_bytes(destination.octets),
+        topic: match destination.family {
+            Family::V4 => SOURCE_FOR_V4,
+            Family::V6 => SOURCE_FOR_V6,
+        },
+    };
+    match TABLE.recall(question, now) {
+        Some(answer) => Some(answer),
+        None => ask_for_route(destination, question, now),
+    }
+}
+
 /// Asks the kernel; only what will be the same in a moment is remembered.
 #[cold]
 #[inline(never)]
-fn ask_for_source(destination: &Address, question: Question, now: u64) -> Option<Answer> {
+fn ask_for_route(destination: &Address, question: Question, now: u64) -> Option<Answer> {
     let answer = match sys::route_to(destination) {
         Route::Source(source) => Answer {
             address: mapped(&source),
@@ -120,10 +126,14 @@ fn ask_for_source(destination: &Address, question: Question, now: u64) -> Option
 pub fn configured(libc: Libc) -> Option<Families> {
     let now = sys::now().0;
     match libc {
-        Libc::Glibc => Some(seen(None, now)),
+        Libc::Glibc => Some(match seen(now) {
+            Some(families) => families,
+            None => survey(None, now).0,
+        }),
+        // Whether a socket can be connected to the loopback (src/network/getaddrinfo.c).
         Libc::Musl => Some(Families {
-            v4: is_loopback_usable(&Address::v4([127, 0, 0, 1]), now)?,
-            v6: is_loopback_usable(&LOOPBACK_V6, now)?,
+            v4: route_to(&Address::v4([127, 0, 0, 1]), now)?.facts != 0,
+            v6: route_to(&LOOPBACK_V6, now)?.facts != 0,
         }),
     }
 }
@@ -131,42 +141,27 @@ pub fn configured(libc: Libc) -> Option<Families> {
 /// `::1`.
 const LOOPBACK_V6: Address = Address::v6([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 
-/// musl's condition (src/network/getaddrinfo.c): whether a socket can be connected to it.
-fn is_loopback_usable(address: &Address, now: u64) -> Option<bool> {
-    let question = Question {
-        subject: u128::from_be_bytes(address.octets),
-        topic: match address.family {
-            Family::V4 => SOURCE_FOR_V4,
-            Family::V6 => SOURCE_FOR_V6,
-        },
-    };
-    let answer = match TABLE.recall(question, now) {
-        Some(answer) => answer,
-        None => ask_for_source(address, question, now)?,
-    };
-    Some(answer.facts != 0)
-}
-
 /// What glibc knows of the interface of a source.
 fn interface_of(source: u128, now: u64) -> Interface {
-    // glibc keeps its list only where it saw an IPv6 address other than ::1.
-    if !seen(Some(source), now).v6 {
-        return Interface::UNKNOWN;
-    }
-    let question = Question {
-        subject: as_listed(source),
-        topic: INTERFACE,
-    };
-    match TABLE.recall(question, now) {
-        Some(answer) => Interface::from_facts(answer.facts),
-        None => {
-            survey(Some(source), now);
-            TABLE
-                .recall(question, now)
-                .map_or(Interface::UNKNOWN, |answer| {
-                    Interface::from_facts(answer.facts)
-                })
+    let source = as_listed(source);
+    if let Some(families) = seen(now) {
+        // glibc keeps its list only where it saw an IPv6 address other than ::1.
+        if !families.v6 {
+            return Interface::UNKNOWN;
         }
+        let question = Question {
+            subject: source,
+            topic: INTERFACE,
+        };
+        if let Some(answer) = TABLE.recall(question, now) {
+            return Interface::from_facts(answer.facts);
+        }
+    }
+    let (families, interface) = survey(Some(source), now);
+    if families.v6 {
+        interface
+    } else {
+        Interface::UNKNOWN
     }
 }
 
@@ -179,13 +174,11 @@ fn as_listed(source: u128) -> u128 {
     }
 }
 
-/// The families that glibc has seen on its list (`__check_pf`): not counting 127.0.0.1 and ::1.
-fn seen(wanted: Option<u128>, now: u64) -> Families {
+/// The families that glibc has seen on its list (`__check_pf`), not counting 127.0.0.1 and ::1, if
+/// it was gone through in this second.
+fn seen(now: u64) -> Option<Families> {
     let word = SEEN.load(Ordering::Relaxed);
-    if word & 4 != 0 && word >> 3 == now {
-        return families(word);
-    }
-    survey(wanted, now)
+    (word & 4 != 0 && word >> 3 == now).then(|| families(word))
 }
 
 /// Two bits, and the second in which they were learnt. One word, so that no reader sees half of it.
@@ -198,17 +191,16 @@ fn families(word: u64) -> Families {
     }
 }
 
-/// Goes through all addresses of all interfaces once; remembers the families, the interface of the
-/// source `wanted`, and of the first few others, which are the next to be wanted.
+/// Goes through all addresses of all interfaces once: the families, and the interface of the source
+/// `wanted`. Remembers both, and the first few other interfaces, which are the next to be wanted.
 #[cold]
 #[inline(never)]
-fn survey(wanted: Option<u128>, now: u64) -> Families {
+fn survey(wanted: Option<u128>, now: u64) -> (Families, Interface) {
     /// A pod has about five addresses; a node may have thousands.
     const FEW: u32 = 16;
-    let wanted = wanted.map(as_listed);
     let mut taken: u32 = 0;
     let mut bits = 4;
-    let mut is_found = false;
+    let mut of_wanted = None;
     let remember = |subject: u128, interface: Interface| {
         let question = Question {
             subject,
@@ -218,30 +210,31 @@ fn survey(wanted: Option<u128>, now: u64) -> Families {
         TABLE.remember(question, Answer { address: 0, facts }, now);
     };
     let done = sys::interface_addresses(&mut |found| {
-        let address = mapped(&found.address);
+        let (address, interface) = (mapped(&found.address), Interface::of(found));
         match found.address.family {
             Family::V4 if address != 0xffff_7f00_0001 => bits |= 1,
             Family::V6 if address != 1 => bits |= 2,
             _ => {}
         }
-        let is_wanted = wanted == Some(address) && !is_found;
-        if is_wanted || taken < FEW {
-            is_found |= is_wanted;
+        if wanted == Some(address) {
+            of_wanted = of_wanted.or(Some(interface));
+        } else if taken < FEW {
             taken = taken.saturating_add(1);
-            remember(address, Interface::of(found));
+            remember(address, interface);
         }
     });
     if !done {
         // As glibc: it cannot tell, so both. Not for the next call, which may be luckier.
-        return Families::BOTH;
+        return (Families::BOTH, Interface::UNKNOWN);
     }
-    if let Some(wanted) = wanted
-        && !is_found
-    {
-        remember(wanted, Interface::UNKNOWN);
+    let of_wanted = of_wanted.unwrap_or(Interface::UNKNOWN);
+    if let Some(wanted) = wanted {
+        remember(wanted, of_wanted);
     }
-    SEEN.store(now << 3 | bits, Ordering::Relaxed);
-    families(bits)
+    if now > 0 {
+        SEEN.store(now << 3 | bits, Ordering::Relaxed);
+    }
+    (families(bits), of_wanted)
 }
 
 /// Whether an interface is no tunnel (glibc's `__check_native`).
