@@ -1,6 +1,10 @@
 //! The differential rig itself: that it compares what it says, against what is known to be true,
 //! and that its list of differences is the one that users read.
-#![allow(clippy::std_instead_of_core, reason = "an ordinary std program")]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "an ordinary std program"
+)]
 
 use anyhow::{Context, Result, ensure};
 use nss_k8s_tests::{
