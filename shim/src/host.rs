@@ -7,7 +7,8 @@ use core::ptr::null_mut;
 use libc::{hostent, socklen_t};
 use nss_k8s_stub::sys::{self, Buffer, Libc, host_entry};
 use nss_k8s_stub::{
-    Address, Door, Families, Family, HostsFile, Name, Outcome, Query, Reason, resolve, reverse,
+    Address, Door, Families, Family, HostsFile, Name, Outcome, Query, Reason, order, resolve,
+    reverse,
 };
 
 /// Where an `_r` function puts its answer: the program's own pointers.
@@ -220,6 +221,14 @@ fn look_up(call: &str, name: &[u8], family: c_int, mut buffer: Buffer) -> Option
         };
         room = far;
         outcome = resolve(&query, room, &mut canonical);
+    }
+    // musl sorts for these calls too, glibc never.
+    let found = outcome.answered().and_then(|count| room.get_mut(..count));
+    if let (Libc::Musl, Some(found)) = (libc, found)
+        && !order::sort(libc, found)
+    {
+        sys::debug_pass(call, name, "address-order");
+        return None;
     }
     sys::debug(call, name, outcome);
     let verdict = match outcome {

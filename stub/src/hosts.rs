@@ -12,6 +12,7 @@
 mod index;
 mod line;
 
+use crate::c_text::{is_space, trim_start};
 use crate::literal::parse_address;
 use crate::sys::Libc;
 use index::{address_key, contains, insert, name_key};
@@ -64,9 +65,11 @@ pub enum Listed {
 
 impl<'s> Hosts<'s> {
     /// Indexes a file in `slots`, which must be zero, and returns how many of them it took (a
-    /// power of two). `None` when the file has too many of them, is too long or holds a NUL.
+    /// power of two). `None` when the file has too many of them, is too long or holds a NUL, or ends
+    /// in a way that glibc stumbles over.
     pub fn parse(libc: Libc, text: &[u8], slots: &mut [u64]) -> Option<usize> {
-        if text.len() > MAX_HOSTS_TEXT || text.iter().any(|byte| *byte == 0) {
+        let is_odd = text.iter().any(|byte| *byte == 0) || ends_oddly(libc, text);
+        if text.len() > MAX_HOSTS_TEXT || is_odd {
             return None;
         }
         let mut count: usize = 0;
@@ -156,8 +159,11 @@ impl<'s> Hosts<'s> {
             Family::V6 => (Families::V6, text::unmapped(address.octets) != *address),
         };
         let (families, wanted) = match self.libc {
-            // Whether lines with IPv4 addresses count differs between versions.
-            Libc::Glibc if is_mapped => return Listed::Unclear,
+            // Whether lines with IPv4 addresses count differs between versions. The unspecified
+            // address is refused before any source is asked.
+            Libc::Glibc if is_mapped || *address == Address::v6([0; 16]) => {
+                return Listed::Unclear;
+            }
             Libc::Glibc => (families, *address),
             Libc::Musl => (Families::BOTH, plain(address)),
         };
@@ -311,6 +317,19 @@ fn plain(address: &Address) -> Address {
         Family::V4 => *address,
         Family::V6 => text::unmapped(address.octets),
     }
+}
+
+/// Since 2.32 glibc moves a line that begins with white space without the NUL behind it
+/// (nss/nss_readline.c): when no newline or comment ends the line, the last name grows by the bytes
+/// that are left over from where it stood.
+fn ends_oddly(libc: Libc, text: &[u8]) -> bool {
+    let Some(last) = text.rsplit(|byte| *byte == b'\n').next() else {
+        return false;
+    };
+    libc == Libc::Glibc
+        && last.first().is_some_and(|byte| is_space(*byte))
+        && !trim_start(last, is_space).is_empty()
+        && !last.iter().any(|byte| *byte == b'#')
 }
 
 /// Calls `visit` with the key of every name, and of every address that a line starts with, its

@@ -276,7 +276,7 @@ fn aliases_are_listed_as_glibc_lists_them() {
 #[test]
 fn addresses_have_the_names_of_their_first_line() {
     let text = "10.244.0.7 db-0 db # old\n10.244.0.7 other\nfd00::7 six\n::ffff:192.0.2.9 mapped\n\
-                ::1 localhost loop\n10.9.9.9\n10.1 short\n";
+                ::1 localhost loop\n10.9.9.9\n:: none\n10.1 short\n";
     let scoped = format!("fe80::1%lo link\n{text}");
     let v6 = |text: &str| Address::v6(text.parse::<core::net::Ipv6Addr>().unwrap().octets());
     let names = |libc, text: &str, address: &Address| {
@@ -305,6 +305,7 @@ fn addresses_have_the_names_of_their_first_line() {
         (Address::v4([192, 0, 2, 9]), "mapped", "mapped"),
         (Address::v4([127, 0, 0, 1]), "localhost loop", "absent"),
         (v6("::1"), "localhost loop", "localhost"),
+        (v6("::"), "unclear", "none"),
         (Address::v4([10, 9, 9, 9]), "unclear", "unclear"),
         (Address::v4([10, 0, 0, 1]), "absent", "short"),
     ] {
@@ -345,6 +346,17 @@ fn what_does_not_fit_is_not_indexed() {
     assert!(index(Glibc, &vec![b'\n'; MAX_HOSTS_TEXT]).is_some());
     assert!(index(Glibc, &vec![b'\n'; MAX_HOSTS_TEXT + 1]).is_none());
     assert!(index(Glibc, b"10.0.0.1 a\0b\n").is_none());
+    for (text, glibc) in [
+        ("10.0.0.1 a\n 10.0.0.2 b", false),
+        (" 10.0.0.2 b", false),
+        (" 10.0.0.2 b\n", true),
+        (" 10.0.0.2 b#", true),
+        ("10.0.0.1 a\n  ", true),
+        ("10.0.0.1 a", true),
+    ] {
+        assert_eq!(index(Glibc, text.as_bytes()).is_some(), glibc, "{text:?}");
+        assert!(index(Musl, text.as_bytes()).is_some(), "{text:?}");
+    }
 }
 
 /// Whether a word of some line, before its comment and behind its address, is the name.
@@ -377,7 +389,7 @@ proptest! {
         is_musl in any::<bool>(),
     ) {
         let libc = if is_musl { Musl } else { Glibc };
-        let text = lines.join("\n");
+        let text = lines.join("\n") + "\n";
         let slots = index(libc, text.as_bytes()).unwrap();
         let hosts = Hosts::new(libc, Lines::All, text.as_bytes(), &slots);
         let words: Vec<_> = text.split_ascii_whitespace().map(String::from).collect();
@@ -398,7 +410,8 @@ proptest! {
     ) {
         for libc in [Glibc, Musl] {
             let slots = index(libc, &text);
-            prop_assert_eq!(slots.is_some(), !text.contains(&0));
+            let is_odd = text.contains(&0) || ends_oddly(libc, &text);
+            prop_assert_eq!(slots.is_none(), is_odd);
             let slots = slots.unwrap_or_default();
             let hosts = Hosts::new(libc, Lines::All, &text, &slots);
             let mut canonical = Name::EMPTY;

@@ -49,7 +49,10 @@ fn hosts(libc: Libc, text: &[u8]) {
     let Some(size) = Hosts::parse(libc, text, &mut slots) else {
         let words = text.split(|byte| is_blank(*byte)).count();
         assert!(
-            text.len() > MAX_HOSTS_TEXT || words > 1_000 || text.contains(&0),
+            text.len() > MAX_HOSTS_TEXT
+                || words > 1_000
+                || text.contains(&0)
+                || (libc == Libc::Glibc && !text.ends_with(b"\n")),
             "refused without a reason"
         );
         return;
