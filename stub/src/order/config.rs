@@ -4,7 +4,7 @@
 use super::policy::{Policy, Tables};
 use crate::sys::{self, FileVersion};
 use core::ffi::CStr;
-use core::ptr::{NonNull, null_mut};
+use core::ptr::{NonNull, addr_of_mut, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 const PATH: &CStr = c"/etc/gai.conf";
@@ -89,13 +89,11 @@ fn read(text: NonNull<u8>, reloads: bool) -> Option<*mut Loaded> {
         return Some(silent());
     }
     let memory: NonNull<Loaded> = sys::map_anonymous(size_of::<Loaded>())?.cast();
-    // SAFETY: fresh memory, aligned to a page and as long as the struct; nobody else has it.
+    // In place: the struct has 5 KB, more than a small stack should have to spare.
+    // SAFETY: fresh memory, aligned to a page and as long as the struct; nobody else has it. Zeros
+    // are a value of every field but the version, and that is written.
     let loaded = unsafe {
-        memory.write(Loaded {
-            policy: Policy::SILENT,
-            version,
-            is_clear: false,
-        });
+        addr_of_mut!((*memory.as_ptr()).version).write(version);
         &mut *memory.as_ptr()
     };
     loaded.policy.reloads = reloads;

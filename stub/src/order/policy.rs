@@ -62,6 +62,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
+    #[cfg(test)]
     const NONE: Self = Self {
         count: 0,
         rows: [Row::new(0, 0, 0); ROWS],
@@ -168,7 +169,8 @@ fn find(rows: &[Row], address: u128) -> u32 {
 }
 
 impl Policy {
-    /// Nothing said.
+    /// Nothing said: all zeros.
+    #[cfg(test)]
     pub(super) const SILENT: Self = Self {
         labels: Rows::NONE,
         precedences: Rows::NONE,

@@ -169,6 +169,7 @@ fn half(bytes: &[u8], start: usize) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// The kernel's own list, in text form, is the reference.
     #[test]
@@ -246,5 +247,15 @@ mod tests {
             assert_eq!((message.prefix, message.index), (32, 3));
         }
         assert_eq!(message(own, own).address, Address::v4([10, 0, 0, 1]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_can_be_read(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = address_of(&bytes);
+            let mut taken = 0;
+            let _ = collect(&bytes, libc::RTM_NEWADDR, &mut |_| taken += 1);
+            prop_assert!(taken <= bytes.len() / 16);
+        }
     }
 }

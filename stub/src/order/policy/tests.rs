@@ -1,6 +1,7 @@
 //! gai.conf as files of it are read.
 
 use super::*;
+use proptest::prelude::*;
 
 fn read(text: &str) -> Option<Policy> {
     let mut policy = Policy::SILENT;
@@ -141,4 +142,38 @@ fn what_versions_of_glibc_read_differently_is_refused() {
     let long = "label fd00::/8 1\n".repeat(ROWS);
     assert!(read(&long).is_none());
     assert!(read(&long[17..]).is_some());
+}
+
+proptest! {
+    /// Bytes of any kind, and words of the file in any order.
+    #[test]
+    fn anything_can_be_read(
+        bytes in proptest::collection::vec(any::<u8>(), 0..300),
+        words in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "label", "precedence", "scopev4", "reload", "yes", "::/0", "::ffff:0:0/96", "::1/128",
+                "10.0.0.0/8", "/", "129", "0", "7", "\n", "#", "fd00::/200", "::ffff:1.2.3.4/97",
+            ]),
+            0..60,
+        ),
+        address in any::<u128>(),
+    ) {
+        for text in [bytes, words.join(" ").into_bytes()] {
+            let mut policy = Policy::SILENT;
+            if policy.read(&text) {
+                let tables = policy.tables();
+                let mapped = 0xffff << 32 | address >> 96;
+                tables.label(address);
+                tables.precedence(address);
+                for rows in [&policy.labels, &policy.precedences, &policy.scopes] {
+                    let rows = rows.or(&[]);
+                    prop_assert!(rows.is_sorted_by_key(|row| core::cmp::Reverse(row.bits)));
+                }
+                // Every table ends with a row for everything else.
+                let default = tables.scopes.last().unwrap();
+                prop_assert_eq!(default.bits, 96);
+                tables.scope_of_v4(mapped);
+            }
+        }
+    }
 }
