@@ -113,5 +113,10 @@ pub(crate) unsafe fn report<T>(
             *ttl = TTL;
         }
     }
+    if status == Status::NotFound {
+        // glibc's own resolver leaves it in the thread's h_errno too, whatever place the caller of
+        // gethostbyname_r named (RES_SET_H_ERRNO), and Perl reads it there.
+        nss_k8s_stub::sys::set_resolver_error(resolver);
+    }
     status
 }

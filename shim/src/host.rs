@@ -74,6 +74,10 @@ unsafe fn deliver(libc: Libc, verdict: Verdict, target: &Target) -> c_int {
             Verdict::Absent(negative) => {
                 *target.result = null_mut();
                 *target.resolver_error = negative.resolver;
+                if libc == Libc::Glibc {
+                    // RES_SET_H_ERRNO of glibc's resolver; Perl looks there.
+                    sys::set_resolver_error(negative.resolver);
+                }
                 negative.returned
             }
             Verdict::TooSmall => {

@@ -203,8 +203,13 @@ fn plug_in(recipe: &Recipe) -> Result<()> {
         ip(&format!("route add unreachable {CLUSTER_DNS}/32"))?;
     }
     for address in &recipe.addresses {
-        let bits = if address.contains(':') { 128 } else { 32 };
-        ip(&format!("addr add {address}/{bits} dev lo"))?;
+        // Without `nodad` the address is tentative for a moment, and nothing can listen on it.
+        let suffix = if address.contains(':') {
+            "/128 dev lo nodad"
+        } else {
+            "/32 dev lo"
+        };
+        ip(&format!("addr add {address}{suffix}"))?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! How a process comes to start with us: preload files, switches, privileges.
 
-use crate::require;
+use crate::world::Said;
 use anyhow::{Context, Result, ensure};
 use nss_k8s_tests::{
     artifacts,
@@ -32,20 +32,11 @@ fn ld_so_preload_with_both_libraries() -> Result<()> {
         ),
     ] {
         let mut command = pod.command(line[0]);
-        let output = command
-            .args(&line[1..])
-            .env("NSS_K8S_DEBUG", "1")
-            .output()?;
-        require(
-            &output,
-            "api.shop.svc.cluster.local",
-            true,
-            &format!("{line:?}"),
-        )?;
-        ensure!(
-            String::from_utf8_lossy(&output.stderr).contains(call),
-            "{line:?}: {output:?}"
-        );
+        command.args(&line[1..]).env("NSS_K8S_DEBUG", "1");
+        let said = Said::new(&command.output()?);
+        said.require("api.shop.svc.cluster.local", &line)?;
+        ensure!(said.calls().contains(&call), "{line:?}: {said:?}");
+        ensure!(said.verdicts().contains(&"zone"), "{line:?}: {said:?}");
     }
     Ok(())
 }
