@@ -345,13 +345,25 @@ fn read_before_libc<'s>(
 #[inline(never)]
 fn parse_resolv_conf(libc: Libc, text: &[u8]) -> Result<ResolvConf, Unclear> {
     let mut room = [0; 65];
-    let host_name = Some(sys::node_name(&mut room)).filter(|name| !name.is_empty());
-    let surroundings = Surroundings {
-        local_domain: environment(c"LOCALDOMAIN").map(CStr::to_bytes),
-        res_options: environment(c"RES_OPTIONS").map(CStr::to_bytes),
-        host_name,
-    };
-    ResolvConf::parse(libc, text, &surroundings)
+    let mut asks = false;
+    loop {
+        // Asked for where libc would ask: a sandbox need not allow it elsewhere.
+        let host_name = if asks {
+            Some(sys::node_name(&mut room)).filter(|name| !name.is_empty())
+        } else {
+            None
+        };
+        let surroundings = Surroundings {
+            local_domain: environment(c"LOCALDOMAIN").map(CStr::to_bytes),
+            res_options: environment(c"RES_OPTIONS").map(CStr::to_bytes),
+            host_name,
+        };
+        let parsed = ResolvConf::parse(libc, text, &surroundings);
+        if asks || parsed.as_ref().err() != Some(&Unclear::HostName) {
+            return parsed;
+        }
+        asks = true;
+    }
 }
 
 /// A variable of the environment, unless the environment is somebody else's (`AT_SECURE`; glibc

@@ -57,7 +57,7 @@ const char *gnu_get_libc_version(void)
 
 #ifdef COUNTS
 /* A bump allocator: a block's size stands before it, freed blocks are filled and counted. */
-#define POOL (64 << 20)
+#define POOL (1 << 30)
 static _Alignas(16) unsigned char pool[POOL];
 static size_t used;
 static int given, taken;

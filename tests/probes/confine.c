@@ -55,7 +55,7 @@ static const int libc_calls[] = {
 
 /* What the shim's first lookup makes besides. */
 static const int our_calls[] = {
-    SYS_fstatfs, SYS_prlimit64, SYS_uname,
+    SYS_fstatfs, SYS_prlimit64,
 #ifndef __GLIBC__
     SYS_openat, SYS_newfstatat,
 #endif

@@ -2,13 +2,14 @@
 //! plugins, other libraries between the program and its libc.
 #![allow(clippy::std_instead_of_core, reason = "an ordinary std program")]
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use nss_k8s_tests::{
     artifacts, compiled,
     host::{Host, KNOWN, run},
     probe::{self, Libc},
     session::Door,
 };
+use std::{path::Path, process::Command};
 
 /// How many children are forked in the worst moment. One is enough to find a lock that is taken.
 const FORKS: &str = "100";
@@ -33,6 +34,28 @@ fn a_child_forked_while_objects_are_listed_resolves() -> Result<()> {
         let (text, _) = run(command)?;
         ensure!(text == "right 10 of 10\n", "{libc:?} alone: {text}");
     }
+    Ok(())
+}
+
+/// The same where the loader was called by its own name: the kernel's headers are then the loader's.
+#[test]
+fn a_child_forked_under_an_explicit_loader_resolves() -> Result<()> {
+    let host = Host::dark()?;
+    let program = compiled::program("loader", "loader", Libc::Glibc, &[])?;
+    let header = Command::new("readelf").arg("-lW").arg(&program).output()?;
+    let header = String::from_utf8(header.stdout)?;
+    let (_, rest) = header
+        .split_once("program interpreter: ")
+        .context("no interpreter")?;
+    let (loader, _) = rest.split_once(']').context("no interpreter")?;
+    let mut command = host.preloaded(Path::new(loader), &[artifacts::shim()?])?;
+    command.arg(program).args(KNOWN).args(["fork", FORKS]);
+    let (text, notes) = run(command)?;
+    ensure!(
+        text == format!("right {FORKS} of {FORKS}\n")
+            && notes.matches("\"api\" -> zone\n").count().to_string() == FORKS,
+        "{text}{notes}"
+    );
     Ok(())
 }
 

@@ -140,3 +140,28 @@ fn threads_are_canceled_in_their_first_lookup() -> Result<()> {
     }
     Ok(())
 }
+
+/// A static glibc program loads the NSS module into a process that lends it nothing: what it does
+/// to its threads, signals and descriptors harms neither.
+#[test]
+fn a_static_program_lives_with_the_module() -> Result<()> {
+    let host = Host::dark()?;
+    // The linker warns that the libraries are wanted at run time: that is the point.
+    let flags = ["-static", "-Wl,--no-warnings"];
+    let program = compiled::program("flow", "flow-static", Libc::Glibc, &flags)?;
+    for (words, wanted) in [
+        (&["close"][..], "left over 0\nright 12 of 1\n"),
+        (&["signals", "5000"], "right 5000 of 5000\n"),
+        (&["vfork", "20"], "right 20 of 20\n"),
+    ] {
+        let mut command = host.behind(Door::Nss, &program)?;
+        command.args(KNOWN).args(words);
+        // No notes: the module cannot read the environment there. Nobody else knows the name.
+        let (text, notes) = run(command)?;
+        ensure!(
+            text == wanted && notes.is_empty(),
+            "{words:?}: {text}{notes}"
+        );
+    }
+    Ok(())
+}
