@@ -37,7 +37,10 @@ fn source_of(file: &str) -> Result<String> {
     }
     let mut text = String::new();
     for entry in fs::read_dir(folder.join(file)).context(name)? {
-        text += &fs::read_to_string(entry?.path())?;
+        let path = entry?.path();
+        if path.is_file() {
+            text += &fs::read_to_string(path)?;
+        }
     }
     Ok(text)
 }
