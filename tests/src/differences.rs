@@ -34,7 +34,7 @@ pub const ALL: &[Difference] = &[
         example: "host alias",
         applies: |at| at.release.libc() == Libc::Glibc && at.call.starts_with("host"),
         amend: |ours, libc| {
-            if libc.aliases.len() == 1 && ours.aliases.is_empty() {
+            if !libc.aliases.is_empty() && ours.aliases.is_empty() {
                 ours.aliases.clone_from(&libc.aliases);
             }
         },

@@ -153,12 +153,14 @@ fn below_svc(relative: &[u8]) -> Place<'_> {
     let below = match rest {
         None if last.first() == Some(&b'_') => Below::Protocol(without_underscore(last)),
         None => Below::Endpoint(last),
+        Some(name) if name.iter().any(|byte| *byte == b'.') => return Place::NxDomain,
+        // CoreDNS takes a lone underscore for whatever port or protocol there is.
+        Some(name) if name == b"_" || last == b"_" => return Place::NotHeld,
         // RFC 2782 writes both with an underscore; CoreDNS also answers without.
-        Some(name) if !name.iter().any(|byte| *byte == b'.') => Below::Port {
+        Some(name) => Below::Port {
             name: without_underscore(name),
             protocol: without_underscore(last),
         },
-        Some(_) => return Place::NxDomain,
     };
     service_at(key, namespace, service, below)
 }
@@ -215,7 +217,7 @@ mod tests {
             namespace,
             below,
         };
-        let cases: [(&[u8], Place<'_>); 22] = [
+        let cases: [(&[u8], Place<'_>); 26] = [
             (b"svc", Place::NoData),
             (b"pod", Place::NoData),
             (b"dns-version", Place::NoData),
@@ -261,6 +263,10 @@ mod tests {
                 ),
             ),
             (b"a.b.c.api.shop.svc", Place::NxDomain),
+            (b"_._tcp.api.shop.svc", Place::NotHeld),
+            (b"_http._.api.shop.svc", Place::NotHeld),
+            (b"_._.api.shop.svc", Place::NotHeld),
+            (b"_.x._.api.shop.svc", Place::NxDomain),
             (b"*.shop.svc", Place::NxDomain),
             (b"api.*.svc", Place::NxDomain),
             (b"*.api.shop.svc", Place::NxDomain),

@@ -137,8 +137,21 @@ impl ControlPlane {
     /// Creates the objects of `fixtures/shop.yaml`, unless they are there, and the pod of the cluster
     /// DNS at `dns`.
     pub(crate) fn stock_shop(&self, dns: &str) -> Result<()> {
+        if self.apply("fixtures/shop.yaml")? > 0 {
+            // Its endpoint is how CoreDNS knows which Service it stands behind.
+            Namespace::existing(&self.administrator, "kube-system").pod(
+                "coredns",
+                "kube-dns",
+                &[dns],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Creates the objects of a manifest of `tests/` that are not there; returns how many.
+    pub(crate) fn apply(&self, manifest: &str) -> Result<usize> {
         let api = &self.administrator;
-        let text = std::fs::read_to_string(artifacts::fixture("fixtures/shop.yaml"))?;
+        let text = std::fs::read_to_string(artifacts::fixture(manifest))?;
         let mut made = 0;
         for document in text.split("\n---\n") {
             let object: Value = serde_saphyr::from_str(document)?;
@@ -149,7 +162,7 @@ impl ControlPlane {
                 Some("EndpointSlice") => {
                     format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices")
                 }
-                kind => bail!("shop.yaml: {kind:?}"),
+                kind => bail!("{manifest}: {kind:?}"),
             };
             let name = object["metadata"]["name"].as_str().context("no name")?;
             if api.get(&format!("{collection}/{name}")).is_err() {
@@ -157,11 +170,7 @@ impl ControlPlane {
                 made += 1;
             }
         }
-        if made > 0 {
-            // Its endpoint is how CoreDNS knows which Service it stands behind.
-            Namespace::existing(api, "kube-system").pod("coredns", "kube-dns", &[dns])?;
-        }
-        Ok(())
+        Ok(made)
     }
 
     /// What every cluster has: the agent's rights, a node, the cluster DNS Service.

@@ -53,7 +53,10 @@ const LABELS: [&str; 22] = [
 
 /// The rig on what the agent publishes of this cluster, with CoreDNS as the reference; it counts
 /// what CoreDNS is asked.
-fn rig(directory: &Directory, coredns: &coredns::CoreDns) -> Result<(Rig, Arc<AtomicUsize>)> {
+pub(crate) fn rig(
+    directory: &Directory,
+    coredns: &coredns::CoreDns,
+) -> Result<(Rig, Arc<AtomicUsize>)> {
     let (answers, asked) = (coredns.answers(), Arc::new(AtomicUsize::new(0)));
     let counter = Arc::clone(&asked);
     let reference = shop::world().forwarded(Arc::new(move |message: &[u8], tcp| {
@@ -69,7 +72,7 @@ fn rig(directory: &Directory, coredns: &coredns::CoreDns) -> Result<(Rig, Arc<At
     Ok((rig, asked))
 }
 
-fn say(what: &str, report: &Report, asked: &AtomicUsize) {
+pub(crate) fn say(what: &str, report: &Report, asked: &AtomicUsize) {
     let compared: usize = report.compared.values().sum();
     let asked = asked.swap(0, Ordering::Relaxed);
     println!("live: {what}: {compared} comparisons, CoreDNS asked {asked} times");

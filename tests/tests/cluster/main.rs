@@ -31,5 +31,6 @@ mod golang;
 mod latency;
 mod live;
 mod names;
+mod odd;
 mod options;
 mod recordings;
