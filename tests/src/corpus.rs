@@ -244,6 +244,12 @@ impl Room {
         }
     }
 
+    /// Adds a setting; the value is the text itself.
+    pub fn set(&mut self, name: &str, value: &str) {
+        let value = value.replace('\n', "\\n").replace('\t', "\\t");
+        self.settings.push((name.into(), value));
+    }
+
     /// What its pod is made of, but the zone and the server.
     pub fn recipe(&self) -> Result<Recipe> {
         let mut recipe = Recipe::default();

@@ -8,6 +8,8 @@ use crate::{libcs::Release, probe::Libc, reply::Reply, session::Door};
 pub struct Difference {
     /// Its name in docs/COMPATIBILITY.md.
     pub id: &'static str,
+    /// What is set where it shows (`NAME VALUE` of [`crate::corpus`]), if anything is.
+    pub setting: Option<(&'static str, &'static str)>,
     /// A call that shows it.
     pub example: &'static str,
     /// Whether it may occur in a call.
@@ -31,6 +33,7 @@ pub struct Circumstances<'a> {
 pub const ALL: &[Difference] = &[
     Difference {
         id: "alias-of-external-name",
+        setting: None,
         example: "host alias",
         applies: |at| at.release.libc() == Libc::Glibc && at.call.starts_with("host"),
         amend: |ours, libc| {
@@ -41,6 +44,7 @@ pub const ALL: &[Difference] = &[
     },
     Difference {
         id: "less-room",
+        setting: None,
         example: "hostr api 64",
         applies: |at| {
             ["hostr ", "host2r ", "addrr "]
@@ -56,6 +60,7 @@ pub const ALL: &[Difference] = &[
     },
     Difference {
         id: "empty-non-terminal",
+        setting: None,
         example: "gai dns.cluster.local. - INET 1 0 0",
         applies: |at| {
             let names = [
@@ -74,11 +79,24 @@ pub const ALL: &[Difference] = &[
     },
     Difference {
         id: "labels-left-of-a-pod",
+        setting: None,
         example: "gai x.10-1-2-3.shop.pod.cluster.local. - INET 1 0 0",
         applies: |at| at.names("x.10-1-2-3.shop.pod.cluster.local"),
         amend: |ours, libc| {
             if ours.who() == "nxdomain" {
                 take_over(ours, libc);
+            }
+        },
+    },
+    Difference {
+        id: "no-aaaa-mapped",
+        setting: Some(("environment", "RES_OPTIONS=no-aaaa")),
+        example: "gai db.svc.cluster.local. - INET6 1 0 0x8",
+        applies: |at| at.door == Door::Nss && at.call.starts_with("gai "),
+        amend: |ours, libc| {
+            let mixed = ours.who() == "pass(resolv-conf), nodata";
+            if mixed && libc.error.as_deref() == Some("EAI_NODATA") {
+                ours.error.clone_from(&libc.error);
             }
         },
     },

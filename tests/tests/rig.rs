@@ -70,8 +70,17 @@ fn every_known_difference_is_documented_and_occurs() -> Result<()> {
     ensure!(documented == known, "{documented:?} is not {known:?}");
 
     let zone = shop::publish()?;
-    let examples = differences::ALL.iter().map(|one| one.example.to_owned());
-    let report = Rig::new(&zone)?.run(&[Room::made_up("examples", examples)])?;
+    let rooms: Vec<Room> = differences::ALL
+        .iter()
+        .map(|one| {
+            let mut room = Room::made_up(one.id, [one.example.to_owned()]);
+            if let Some((name, value)) = one.setting {
+                room.set(name, value);
+            }
+            room
+        })
+        .collect();
+    let report = Rig::new(&zone)?.run(&rooms)?;
     report.require(1)?;
     for id in known {
         ensure!(report.excused.contains_key(id), "{id} did not occur");
