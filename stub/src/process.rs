@@ -135,8 +135,8 @@ fn read(
 /// Only glibc has NSS; behind the shim it must be known, for its rules and its memory layout.
 fn libc_behind(door: Door) -> Result<Libc, Reason> {
     match door {
-        Door::Nss => Ok(Libc::Glibc),
-        Door::Shim => sys::host_libc().ok_or(Reason::Libc),
+        Door::Shim if STANDS_BEFORE_LIBC => sys::host_libc().ok_or(Reason::Libc),
+        _ => Ok(Libc::Glibc),
     }
 }
 

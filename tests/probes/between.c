@@ -3,6 +3,7 @@
  *   SEES       getaddrinfo: says so on standard output, then calls the next one
  *   SEES_HOST  the same for gethostbyname_r alone
  *   GCOMPAT    gnu_get_libc_version, as gcompat gives it to musl processes
+ *   NO_LIST    dl_iterate_phdr, whose caller is ended with status 97
  *   COUNTS     malloc, calloc, free from a pool of its own: what it did not give it does not take
  */
 #define _GNU_SOURCE
@@ -52,6 +53,24 @@ const char *gnu_get_libc_version(void);
 const char *gnu_get_libc_version(void)
 {
     return "2.36";
+}
+#endif
+
+#ifdef NO_LIST
+/* Without a libc, so that it can be loaded into one of any age. */
+int dl_iterate_phdr(int (*step)(void *, size_t, void *), void *data);
+int dl_iterate_phdr(int (*step)(void *, size_t, void *), void *data)
+{
+    (void)step;
+    (void)data;
+#if defined __x86_64__
+    __asm__ volatile("syscall" : : "a"(231), "D"(97) : "rcx", "r11", "memory");
+#elif defined __aarch64__
+    register long x8 __asm__("x8") = 94;
+    register long x0 __asm__("x0") = 97;
+    __asm__ volatile("svc 0" : : "r"(x8), "r"(x0) : "memory");
+#endif
+    return 0;
 }
 #endif
 

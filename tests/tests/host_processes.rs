@@ -59,6 +59,36 @@ fn a_child_forked_under_an_explicit_loader_resolves() -> Result<()> {
     Ok(())
 }
 
+/// Neither libc is asked for the list of objects, whoever answers: the process would end (the former search did).
+#[test]
+fn the_loader_is_not_asked_for_its_objects() -> Result<()> {
+    let host = Host::lit()?;
+    for libc in [Libc::Glibc, Libc::Musl] {
+        let program = probe::program("lookup", libc)?;
+        let no_list = compiled::library("between", "no-list", libc, &["-DNO_LIST", "-nostdlib"])?;
+        for (words, who) in [
+            (
+                &["gai", "api", "-", "INET", "1", "0", "2"][..],
+                "\"api\" -> zone\n",
+            ),
+            (
+                &["gai", "www.example.com", "-", "INET", "1", "0", "2"],
+                "-> pass(",
+            ),
+            (&["hostr", "www.example.com", "1000"], "-> pass("),
+        ] {
+            let mut command = host.preloaded(&program, &[no_list.clone(), artifacts::shim()?])?;
+            command.args(words);
+            let (text, notes) = run(command)?;
+            ensure!(
+                !text.contains("error") && notes.contains(who),
+                "{libc:?} {words:?}: {text}{notes}"
+            );
+        }
+    }
+    Ok(())
+}
+
 /// A plugin's constructor waits for a thread whose first lookup comes while `dlopen` is running.
 #[test]
 fn a_constructor_may_wait_for_a_first_lookup() -> Result<()> {
