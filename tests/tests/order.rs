@@ -103,6 +103,15 @@ const CASES: &[Case] = &[
         releases: GLIBC,
     },
     Case {
+        name: "a long common prefix counts for nothing outside of the source's subnet",
+        families: "46",
+        network: CABLES,
+        gai_conf: "",
+        destinations: &["10.244.0.6", "10.50.0.200"],
+        calls: &["INET 1 0 0", "UNSPEC 0 0 0x20"],
+        releases: GLIBC,
+    },
+    Case {
         name: "a host without IPv6 knows no subnets, only itself",
         families: "4",
         network: &["addr add 10.50.0.7/24 dev lo"],
