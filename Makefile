@@ -43,7 +43,7 @@ test: prepare guests agent ## everything that needs no Go
 	zone/tests/weakened.sh
 
 .PHONY: test-cluster
-test-cluster: prepare guests agent ## against a real etcd, kube-apiserver and controller-manager (needs Go)
+test-cluster: prepare guests agent ## against a real etcd, kube-apiserver, controller-manager and CoreDNS (needs Go)
 	@tests/cluster/run.sh
 
 .PHONY: bench

@@ -56,6 +56,7 @@ const NAMES: &[&str] = &[
     "nowhere",
     "members",
     "apart",
+    "literal",
     "pod",
     "sub.first",
     "_a._tcp.first",
