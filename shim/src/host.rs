@@ -214,7 +214,7 @@ fn look_up(call: &str, name: &[u8], family: c_int, mut buffer: Buffer) -> Option
         families,
         door: Door::Shim,
     };
-    let mut canonical = Name::EMPTY;
+    let mut canonical = Name::new();
     let mut near = [Address::UNSPECIFIED; 48];
     let mut room: &mut [Address] = &mut near;
     let mut outcome = resolve(&query, room, &mut canonical);

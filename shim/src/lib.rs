@@ -28,6 +28,7 @@ mod list;
 mod network;
 mod real;
 mod request;
+mod resolver;
 mod service;
 
 use core::ffi::{CStr, c_char, c_int, c_void};

@@ -8,7 +8,7 @@ use crate::error;
 use core::ffi::{c_char, c_int, c_void};
 use core::ptr::{NonNull, null_mut};
 use libc::{addrinfo, hostent, socklen_t};
-use nss_k8s_stub::sys::{self, NextFunction};
+use nss_k8s_stub::sys::{self, NextFunction, ResolverState};
 
 /// Defines, per row, a function that calls the host's.
 ///
@@ -108,12 +108,80 @@ real! {
         resolver_error: *mut c_int,
     // SAFETY: the caller's contract.
     ) -> c_int, absent unsafe { no_result(result, resolver_error) };
+
+    /// glibc's `res_ninit`, which fills a state from resolv.conf.
+    fn __res_ninit(state: *mut ResolverState) -> c_int, absent -1;
+
+    /// The real `res_query`.
+    fn res_query or "__res_query"(
+        name: *const c_char,
+        class: c_int,
+        kind: c_int,
+        answer: *mut u8,
+        length: c_int,
+    ) -> c_int, absent no_message();
+
+    /// The real `res_search`.
+    fn res_search or "__res_search"(
+        name: *const c_char,
+        class: c_int,
+        kind: c_int,
+        answer: *mut u8,
+        length: c_int,
+    ) -> c_int, absent no_message();
+
+    /// The real `res_querydomain`.
+    fn res_querydomain or "__res_querydomain"(
+        name: *const c_char,
+        domain: *const c_char,
+        class: c_int,
+        kind: c_int,
+        answer: *mut u8,
+        length: c_int,
+    ) -> c_int, absent no_message();
+
+    /// The real `res_nquery`.
+    fn res_nquery or "__res_nquery"(
+        state: *mut ResolverState,
+        name: *const c_char,
+        class: c_int,
+        kind: c_int,
+        answer: *mut u8,
+        length: c_int,
+    ) -> c_int, absent no_message();
+
+    /// The real `res_nsearch`.
+    fn res_nsearch or "__res_nsearch"(
+        state: *mut ResolverState,
+        name: *const c_char,
+        class: c_int,
+        kind: c_int,
+        answer: *mut u8,
+        length: c_int,
+    ) -> c_int, absent no_message();
+
+    /// The real `res_nquerydomain`.
+    fn res_nquerydomain or "__res_nquerydomain"(
+        state: *mut ResolverState,
+        name: *const c_char,
+        domain: *const c_char,
+        class: c_int,
+        kind: c_int,
+        answer: *mut u8,
+        length: c_int,
+    ) -> c_int, absent no_message();
 }
 
 /// What a function that returns an entry does where there is no such function.
 fn no_entry() -> *mut hostent {
     sys::set_resolver_error(error::NO_RECOVERY);
     null_mut()
+}
+
+/// What a function that returns a message does where there is no such function.
+fn no_message() -> c_int {
+    sys::set_resolver_error(error::NO_RECOVERY);
+    -1
 }
 
 /// What an `_r` function reports where there is no such function.

@@ -38,11 +38,13 @@ mod files;
 mod host_conf;
 pub mod hosts;
 pub mod literal;
+mod message;
 pub mod nsswitch;
 pub mod order;
 mod outcome;
 mod process;
 mod question;
+mod records;
 pub mod resolv_conf;
 pub mod sys;
 pub mod walk;
@@ -51,6 +53,7 @@ pub use files::HostsFile;
 pub use nss_k8s_zone::{Address, Families, Family, Name};
 pub use outcome::{Door, Outcome, Query, Reason};
 pub use question::Question;
+pub use records::RecordQuery;
 
 /// The number of this library build; CONFIG in the zone can refuse builds by it.
 pub const BUILD: u64 = 1;
@@ -82,4 +85,14 @@ pub fn reverse(address: &Address, door: Door, names: &mut [Name]) -> Outcome {
         return Outcome::Pass(Reason::Disabled);
     }
     process::reverse(address, door, names)
+}
+
+/// Answers one question for records as a DNS message in `message`: after `Answer` the count is its
+/// length; after a negative outcome it is there as well. After `Pass` what `message` holds means
+/// nothing.
+pub fn query(query: &RecordQuery<'_>, message: &mut [u8]) -> Outcome {
+    if cfg!(always_pass) {
+        return Outcome::Pass(Reason::Disabled);
+    }
+    process::query(query, message)
 }

@@ -96,6 +96,8 @@ pub enum Reason {
     NoName,
     /// The caller's buffer is too small, and only libc knows for what it is large enough.
     Buffer,
+    /// The program has changed the state of glibc's resolver (`_res`).
+    Patched,
 }
 
 impl Reason {
@@ -135,6 +137,7 @@ impl Reason {
             Self::HostAliases => "host-aliases",
             Self::NoName => "no-name",
             Self::Buffer => "buffer",
+            Self::Patched => "patched",
         }
     }
 }

@@ -1,15 +1,18 @@
 //! Lookups of this process: its files, its environment and the one mapping of the zone.
 
 use crate::files::{Files, STANDS_BEFORE_LIBC, environment};
+use crate::message::kind;
 use crate::order::arrange;
 use crate::outcome::{Door, Outcome, Query, Reason};
 use crate::question::Question;
-use crate::sys::{self, Libc, RawOs};
-use crate::walk::{is_ours, walk};
+use crate::records::{self, RecordQuery, View};
+use crate::resolv_conf::ResolvConf;
+use crate::sys::{self, Libc, RawOs, ResolverState};
+use crate::walk::{ignore, is_ours, walk};
 use core::ffi::CStr;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
-use nss_k8s_zone::{Address, Found, Name, Now, Reader, Snapshot, Unavailable};
+use nss_k8s_zone::{Address, Families, Found, Name, Now, Reader, Snapshot, Unavailable};
 
 /// Where every pod finds its zone.
 const ZONE_PATH: &CStr = c"/run/nss-k8s/zone.v1";
@@ -31,6 +34,11 @@ pub(crate) fn reverse(address: &Address, door: Door, names: &mut [Name]) -> Outc
     reverse_or_pass(address, door, names).unwrap_or_else(Outcome::Pass)
 }
 
+/// See [`crate::query`].
+pub(crate) fn query(query: &RecordQuery<'_>, message: &mut [u8]) -> Outcome {
+    query_or_pass(query, message).unwrap_or_else(Outcome::Pass)
+}
+
 fn resolve_or_pass(
     query: &Query<'_>,
     room: &mut [Address],
@@ -48,15 +56,20 @@ fn resolve_or_pass(
         }
     }
     let resolv_conf = files.settings.admit(&question)?;
+    refuse_patched(libc, resolv_conf)?;
     let outcome = read(path, now, &mut |snapshot| {
+        let view = View {
+            snapshot,
+            records: None,
+        };
         walk(
             libc,
             resolv_conf,
-            snapshot,
+            &view,
             &question,
             room,
             canonical,
-            &mut |_| {},
+            &mut ignore,
         )
     })?;
     match files.settings.place(query.door, outcome) {
@@ -82,8 +95,13 @@ fn reverse_or_pass(address: &Address, door: Door, names: &mut [Name]) -> Result<
         }
     }
     let resolv_conf = files.settings.open(door)?;
+    refuse_patched(libc, resolv_conf)?;
     let outcome = read(path, now, &mut |snapshot| {
-        if !is_ours(resolv_conf, snapshot) {
+        let view = View {
+            snapshot,
+            records: None,
+        };
+        if !is_ours(resolv_conf, &view) {
             return Outcome::Pass(Reason::Foreign);
         }
         match snapshot.names(address, names) {
@@ -111,6 +129,49 @@ fn unless_switched_off(path: &CStr, now: Now, outcome: Outcome) -> Result<Outcom
     match outcome {
         Outcome::Pass(reason) => Err(reason),
         outcome => read(path, now, &mut |_| outcome),
+    }
+}
+
+/// Neither the hosts file nor nsswitch.conf counts here: libc goes straight to DNS.
+fn query_or_pass(query: &RecordQuery<'_>, message: &mut [u8]) -> Result<Outcome, Reason> {
+    let path = zone_path()?;
+    let families = Families::BOTH;
+    let mut question = Question::new(&Query {
+        name: query.name,
+        families,
+        door: Door::Shim,
+    })?;
+    question.is_absolute |= !query.searches;
+    let now = sys::now();
+    let libc = libc_behind(question.door)?;
+    let files = Files::current(libc, now).ok_or(Reason::ResolvConf)?;
+    let resolv_conf = files.settings.admit_records(&question)?;
+    if let Some(state) = query.state
+        && (state.adds_options() || !state.agrees_with(resolv_conf))
+    {
+        return Err(Reason::Patched);
+    }
+    // Versions that know the option say that there is no such data, without asking.
+    if resolv_conf.no_aaaa && query.kind == kind::AAAA {
+        return Err(Reason::ResolvConf);
+    }
+    read(path, now, &mut |snapshot| {
+        records::answer(libc, resolv_conf, snapshot, &question, query.kind, message)
+    })
+}
+
+/// Where the program has changed this thread's resolver state, glibc does what that says.
+#[inline(never)]
+fn refuse_patched(libc: Libc, resolv_conf: &ResolvConf) -> Result<(), Reason> {
+    if libc == Libc::Musl {
+        return Ok(());
+    }
+    // SAFETY: glibc's own state of this thread, which nobody else writes.
+    match ResolverState::of_thread().map(|state| unsafe { state.as_ref() }) {
+        Some(state) if state.is_initialized() && !state.agrees_with(resolv_conf) => {
+            Err(Reason::Patched)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -20,6 +20,7 @@ mod memory;
 mod next;
 mod object;
 mod reply;
+mod resolver_state;
 mod socket;
 
 pub use debug::{debug, debug_pass, debug_reverse};
@@ -32,6 +33,7 @@ pub use interfaces::{InterfaceAddress, interface_addresses, interface_types};
 pub use memory::{map_anonymous, unmap_anonymous};
 pub use next::{Libc, NextFunction, host_libc};
 pub use reply::{Buffer, host_entry};
+pub use resolver_state::ResolverState;
 pub use socket::{Route, SocketAddress, domain, route_to};
 
 /// The host name as the kernel knows it (`uname`'s nodename, without its NUL), for hashing and for

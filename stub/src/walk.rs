@@ -115,17 +115,31 @@ impl Settings {
     /// What can be said without the zone: the resolv.conf to walk, or why libc must.
     pub(crate) fn admit(&self, question: &Question<'_>) -> Result<&ResolvConf, Reason> {
         let resolv_conf = self.open(question.door)?;
-        if self.host_aliases
-            && self.libc == Libc::Glibc
-            && question.dots == 0
-            && !question.is_absolute
-        {
-            return Err(Reason::HostAliases);
-        }
+        self.heed_aliases(question)?;
         // Whether this glibc knows the option cannot be told, and it would turn the answer.
         if resolv_conf.no_aaaa && !question.families.v4 {
             return Err(Reason::ResolvConf);
         }
+        Ok(resolv_conf)
+    }
+
+    /// A name without dots that libc may rename is not ours.
+    fn heed_aliases(&self, question: &Question<'_>) -> Result<(), Reason> {
+        let is_alias = self.host_aliases
+            && self.libc == Libc::Glibc
+            && question.dots == 0
+            && !question.is_absolute;
+        if is_alias {
+            Err(Reason::HostAliases)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// As [`Self::admit`], for what goes to DNS whatever nsswitch.conf says.
+    pub(crate) fn admit_records(&self, question: &Question<'_>) -> Result<&ResolvConf, Reason> {
+        let resolv_conf = self.resolv_conf.as_ref().map_err(|_| Reason::ResolvConf)?;
+        self.heed_aliases(question)?;
         Ok(resolv_conf)
     }
 
@@ -154,6 +168,9 @@ impl Settings {
         door == Door::Shim && self.libc == Libc::Glibc
     }
 }
+
+/// Traces nothing. One function, so that all lookups share one copy of the walk.
+pub(crate) const fn ignore(_: Step<'_>) {}
 
 /// Rule 0: every nameserver that libc would ask is the cluster's own.
 pub(crate) fn is_ours(resolv_conf: &ResolvConf, zone: &impl ZoneView) -> bool {

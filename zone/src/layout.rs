@@ -65,7 +65,6 @@ pub(crate) const AT_SYNCED: usize = 14;
 #[cfg(feature = "writer")]
 pub(crate) const AT_SERIAL: usize = 16;
 /// Unix seconds of the last commit.
-#[cfg(feature = "writer")]
 pub(crate) const AT_UPDATED: usize = 17;
 
 /// The apex in lower case without a trailing dot, zero-padded: 32 words.

@@ -4,12 +4,15 @@ mod addresses;
 mod names;
 mod services;
 
+use services::List;
 pub use services::Srv;
 
 use crate::{
     Address, Ask, Families, Family, Found, Name, Unavailable,
     hash::{Hash, Seed},
-    layout::{EMPTY, LINE_WORDS, MAX_PROBE_LINES, REGION_INCOMPLETE, Root, config, kind},
+    layout::{
+        AT_UPDATED, EMPTY, LINE_WORDS, MAX_PROBE_LINES, REGION_INCOMPLETE, Root, config, kind,
+    },
     place::{Place, place},
     record::Head,
     settings::Settings,
@@ -150,8 +153,52 @@ impl<'z> Snapshot<'z> {
     /// SRV of `name` (as [`Snapshot::addresses`] takes it): of `_port._proto.<service>`, or all of
     /// a service's ports; weights as CoreDNS gives them.
     pub fn services(&self, name: &[u8], room: &mut [Srv]) -> Found {
-        let found = self.find_services(name, room);
+        let mut list = List::new(room);
+        let found = self.each_service(name, &mut |port, target, _| match port {
+            Some(port) => list.push(port, target),
+            None => 1,
+        });
+        match found {
+            Found::Answer { count } => list.finish(count),
+            found => found,
+        }
+    }
+
+    /// What the SRV records of `name` are made of, in no order and with repetitions: port (`None`
+    /// of an endpoint that has none: there is no record, but it counts in the weight), target and
+    /// one of its addresses. `visit` returns what it cost, in words that it looked at. The count of
+    /// [`Found::Answer`] is how many share the weight ([`Srv::weight_among`]).
+    pub fn each_service(
+        &self,
+        name: &[u8],
+        visit: &mut dyn FnMut(Option<u16>, &Name, &Address) -> usize,
+    ) -> Found {
+        let found = self.find_services(name, visit);
         self.or_corrupt(found)
+    }
+
+    /// The target of `name`'s own CNAME, in `target`; false when it has none.
+    pub fn alias(&self, name: &[u8], target: &mut Name) -> bool {
+        target.clear();
+        let found = self.find_alias(name, target);
+        found.unwrap_or_else(|| {
+            self.failed.set(true);
+            false
+        })
+    }
+
+    /// The zone's name, in lower case; empty when it cannot be read.
+    pub fn apex(&self) -> Name {
+        let mut apex = Name::new();
+        if self.append_apex(&mut apex).is_none() {
+            self.failed.set(true);
+        }
+        apex
+    }
+
+    /// When the zone last changed: seconds of Unix time, as CoreDNS counts its serial.
+    pub fn serial(&self) -> u32 {
+        self.words.load(AT_UPDATED).unwrap_or(0) as u32
     }
 
     /// `None` stands for a load past the end, a malformed record or an exhausted budget.

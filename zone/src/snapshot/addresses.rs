@@ -35,12 +35,9 @@ impl Snapshot<'_> {
         canonical: &mut Name,
     ) -> Option<Found> {
         for _ in 0..MAX_CHAIN {
-            let head = Head::load_at(self.words, alias)?;
-            let mut target = Name::EMPTY;
-            self.words
-                .append_to(head.target_at(), head.target_length(), &mut target)?;
-            *canonical = target;
-            match self.step(target.as_bytes(), families, room, &mut alias)? {
+            canonical.clear();
+            self.append_target(alias, canonical)?;
+            match self.step(canonical.as_bytes(), families, room, &mut alias)? {
                 Found::Chase => {}
                 Found::Outside => return Some(Found::Chase),
                 // CoreDNS leaves out a target that does not exist: the alias itself does.
@@ -49,6 +46,23 @@ impl Snapshot<'_> {
             }
         }
         Some(Found::Ask(Ask::Chain))
+    }
+
+    /// See [`Snapshot::alias`].
+    pub(super) fn find_alias(&self, name: &[u8], target: &mut Name) -> Option<bool> {
+        let mut alias = 0;
+        if self.step(name, Families::V4, &mut [], &mut alias)? != Found::Chase {
+            return Some(false);
+        }
+        self.append_target(alias, target)?;
+        Some(true)
+    }
+
+    /// Appends the target of the CNAME record at `alias`.
+    fn append_target(&self, alias: usize, target: &mut Name) -> Option<()> {
+        let head = Head::load_at(self.words, alias)?;
+        self.words
+            .append_to(head.target_at(), head.target_length(), target)
     }
 
     /// One name, up to its CNAME: with [`Found::Chase`], `alias` is where that record starts.

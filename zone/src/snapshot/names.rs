@@ -142,10 +142,15 @@ impl Snapshot<'_> {
 
     /// Appends `<service>.<namespace>.svc.<apex>`; `None` past the end.
     pub(super) fn append_service(&self, head: &Head, name: &mut Name) -> Option<()> {
-        use crate::layout::{AT_APEX, AT_APEX_LENGTH};
         self.words
             .append_to(head.key_at(), head.key_length(), name)?;
         name.push(b".svc.").then_some(())?;
+        self.append_apex(name)
+    }
+
+    /// Appends the apex; `None` past the end.
+    pub(super) fn append_apex(&self, name: &mut Name) -> Option<()> {
+        use crate::layout::{AT_APEX, AT_APEX_LENGTH};
         let apex_length = usize::try_from(self.words.load(AT_APEX_LENGTH)?).ok()?;
         self.words.append_to(AT_APEX, apex_length, name)
     }

@@ -2,7 +2,7 @@
 
 use super::{FAMILIES, Snapshot};
 use crate::{
-    Ask, Found, Name,
+    Address, Ask, Families, Found, Name,
     layout::kind,
     place::{Below, Place, place},
     record::{Chunk, Head, PortView, Ports},
@@ -29,11 +29,17 @@ impl Srv {
         port: 0,
         target: Name::EMPTY,
     };
+
+    /// The weight of each of so many records, as CoreDNS shares 100 among them.
+    pub fn weight_among(all: usize) -> u16 {
+        let share = 100_usize.checked_div(all).unwrap_or(1).max(1);
+        u16::try_from(share).unwrap_or(1)
+    }
 }
 
 impl Snapshot<'_> {
-    /// See [`Snapshot::services`].
-    pub(super) fn find_services(&self, name: &[u8], room: &mut [Srv]) -> Option<Found> {
+    /// See [`Snapshot::each_service`].
+    pub(super) fn find_services(&self, name: &[u8], visit: Visit<'_>) -> Option<Found> {
         let place = place(self.words, name)?;
         if place != Place::Outside && self.is_excepted(name)? {
             return Some(Found::Ask(Ask::Excepted));
@@ -47,37 +53,35 @@ impl Snapshot<'_> {
                 Ok(()) => Found::NoData,
                 Err(found) => found,
             },
-            // Names of pods exist when they have an address.
+            // A pod's name has a record of its own, of port 0.
             Place::Pod { .. } => {
-                let mut address = [crate::Address::UNSPECIFIED];
-                let mut canonical = Name::EMPTY;
-                match self.find_addresses(
-                    name,
-                    crate::Families::BOTH,
-                    &mut address,
-                    &mut canonical,
-                )? {
-                    Found::Answer { .. } => Found::NoData,
-                    found => found,
+                let mut address = [Address::UNSPECIFIED];
+                let mut target = Name::new();
+                let found = self.find_addresses(name, Families::BOTH, &mut address, &mut target)?;
+                if let (Found::Answer { .. }, [address]) = (found, address) {
+                    target.push(name).then_some(())?;
+                    self.charge(visit(Some(0), &target, &address))?;
                 }
+                found
             }
             Place::Service {
                 key,
                 namespace,
                 below,
             } => match self.service(key, namespace)? {
+                Err(Found::Ask(Ask::Miss)) if below != Below::Itself => Found::Ask(Ask::MissBelow),
                 Err(found) => found,
-                Ok(head) => self.services_of(&head, below, room)?,
+                Ok(head) => self.services_of(&head, below, visit)?,
             },
         })
     }
 
     /// The records of a service that exists, or of one of its ports.
-    fn services_of(&self, head: &Head, below: Below<'_>, room: &mut [Srv]) -> Option<Found> {
-        let mut list = List {
-            room,
-            kept: 0,
+    fn services_of(&self, head: &Head, below: Below<'_>, visit: Visit<'_>) -> Option<Found> {
+        let mut tour = Tour {
+            visit,
             all: 0,
+            records: 0,
             exists: false,
         };
         match (head.kind(), below) {
@@ -86,63 +90,70 @@ impl Snapshot<'_> {
             (kind::SERVICE, Below::Endpoint(_)) | (_, Below::Protocol(_)) => {
                 return Some(Found::Ask(Ask::NotHeld));
             }
-            (kind::SERVICE, _) => self.own_services(head, below, &mut list)?,
-            (kind::HEADLESS, _) => self.endpoint_services(head, below, &mut list)?,
+            (kind::SERVICE, _) => self.own_services(head, below, &mut tour)?,
+            (kind::HEADLESS, _) => self.endpoint_services(head, below, &mut tour)?,
             _ => return Some(Found::Ask(Ask::Unknown)),
         }
-        Some(list.finish().unwrap_or_else(|| self.negative()))
+        Some(match tour {
+            Tour { exists: false, .. } => self.negative(),
+            Tour { records: 0, .. } => Found::NoData,
+            Tour { all, .. } => Found::Answer { count: all },
+        })
     }
 
     /// Ports of the service itself, once per address.
-    fn own_services(&self, head: &Head, below: Below<'_>, list: &mut List<'_>) -> Option<()> {
-        let mut target = Name::EMPTY;
+    fn own_services(&self, head: &Head, below: Below<'_>, tour: &mut Tour<'_>) -> Option<()> {
+        let mut target = Name::new();
         self.append_service(head, &mut target)?;
-        list.exists = below == Below::Itself;
-        for port in head.ports(self.words) {
-            let port = port?;
-            if !self.port_matches(&port, below)? {
-                continue;
-            }
-            for family in FAMILIES {
-                for _ in head.addresses(self.words, family)? {
-                    self.charge((list.kept / 64).saturating_add(1))?;
-                    list.push(port.number, &target);
-                }
+        tour.exists = below == Below::Itself;
+        for family in FAMILIES {
+            for address in head.addresses(self.words, family)? {
+                self.show_ports(head.ports(self.words), below, &target, &address, tour)?;
             }
         }
         Some(())
     }
 
     /// Ports of the endpoints, once per endpoint.
-    fn endpoint_services(&self, head: &Head, below: Below<'_>, list: &mut List<'_>) -> Option<()> {
+    fn endpoint_services(&self, head: &Head, below: Below<'_>, tour: &mut Tour<'_>) -> Option<()> {
+        let of_port = matches!(below, Below::Port { .. });
         for granule in head.chunk_granules(self.words)? {
             let chunk = Chunk::load(self.words, granule)?;
             self.charge(chunk.served.saturating_add(4))?;
             for (index, address) in chunk.served_addresses(self.words)?.enumerate() {
-                let label = match below {
-                    Below::Endpoint(label) => Some(label),
-                    _ => None,
-                };
-                let mut target = Name::EMPTY;
+                let mut target = Name::new();
                 self.append_endpoint(&chunk, index, &address, &mut target)?;
-                if label.is_some_and(|label| target.as_bytes().strip_suffix(b".") != Some(label)) {
+                if let Below::Endpoint(label) = below
+                    && target.as_bytes().strip_suffix(b".") != Some(label)
+                {
                     continue;
                 }
-                list.exists |= !matches!(below, Below::Port { .. });
-                if chunk.ports == 0 && !matches!(below, Below::Port { .. }) {
-                    // CoreDNS counts an endpoint without ports, though it has no record.
-                    list.all = list.all.saturating_add(1);
-                    continue;
-                }
+                tour.exists |= !of_port;
                 self.append_service(head, &mut target)?;
-                let ports: Ports<'_> = chunk.ports(self.words);
-                for port in ports {
-                    let port = port?;
-                    if self.port_matches(&port, below)? {
-                        self.charge((list.kept / 64).saturating_add(1))?;
-                        list.push(port.number, &target);
-                    }
+                if chunk.ports == 0 && !of_port {
+                    // CoreDNS counts an endpoint without ports, though it has no record.
+                    self.charge(tour.show(None, &target, &address))?;
                 }
+                self.show_ports(chunk.ports(self.words), below, &target, &address, tour)?;
+            }
+        }
+        Some(())
+    }
+
+    /// Shows those of `ports` that answer for what is left of the service.
+    #[inline(never)]
+    fn show_ports(
+        &self,
+        ports: Ports<'_>,
+        below: Below<'_>,
+        target: &Name,
+        address: &Address,
+        tour: &mut Tour<'_>,
+    ) -> Option<()> {
+        for port in ports {
+            let port = port?;
+            if self.port_matches(&port, below)? {
+                self.charge(tour.show(Some(port.number), target, address))?;
             }
         }
         Some(())
@@ -162,24 +173,49 @@ impl Snapshot<'_> {
     }
 }
 
-/// Writes records to a room, each target and port once, counting those that do not fit.
-struct List<'r> {
-    room: &'r mut [Srv],
-    /// Different ones.
-    kept: usize,
-    /// With repetitions: what the weight is shared among.
+/// See [`Snapshot::each_service`].
+type Visit<'v> = &'v mut dyn FnMut(Option<u16>, &Name, &Address) -> usize;
+
+/// Shows what it finds, and counts it.
+struct Tour<'v> {
+    visit: Visit<'v>,
+    /// What the weight is shared among.
     all: usize,
+    /// Those of them that are records.
+    records: usize,
     /// The name exists, with or without records.
     exists: bool,
 }
 
-impl List<'_> {
-    fn push(&mut self, port: u16, target: &Name) {
+impl Tour<'_> {
+    /// Shows one; returns what that cost, in words.
+    #[inline(never)]
+    fn show(&mut self, port: Option<u16>, target: &Name, address: &Address) -> usize {
         self.exists = true;
-        self.all = self.all.saturating_add(1);
+        self.all = self.all.wrapping_add(1);
+        self.records = self.records.wrapping_add(usize::from(port.is_some()));
+        (self.visit)(port, target, address)
+    }
+}
+
+/// Writes records to a room, each target and port once, counting those that do not fit.
+pub(super) struct List<'r> {
+    room: &'r mut [Srv],
+    /// Different ones.
+    kept: usize,
+}
+
+impl<'r> List<'r> {
+    pub(super) const fn new(room: &'r mut [Srv]) -> Self {
+        Self { room, kept: 0 }
+    }
+
+    /// Adds one unless it is known; returns what that cost, in words.
+    pub(super) fn push(&mut self, port: u16, target: &Name) -> usize {
+        let cost = (self.kept / 64).saturating_add(1);
         let mut known = self.room.iter().take(self.kept);
         if known.any(|srv| srv.port == port && srv.target == *target) {
-            return;
+            return cost;
         }
         if let Some(entry) = self.room.get_mut(self.kept) {
             *entry = Srv {
@@ -190,23 +226,17 @@ impl List<'_> {
             };
         }
         self.kept = self.kept.saturating_add(1);
+        cost
     }
 
-    /// The answer; `None` when the name does not exist.
-    fn finish(self) -> Option<Found> {
-        if !self.exists {
-            return None;
-        }
-        if self.kept == 0 {
-            return Some(Found::NoData);
-        }
+    /// The answer, of records that share their weight with `all`.
+    pub(super) fn finish(self, all: usize) -> Found {
         if self.kept > self.room.len() {
-            return Some(Found::Room(self.kept));
+            return Found::Room(self.kept);
         }
-        let share = 100_usize.checked_div(self.all).unwrap_or(1).max(1);
         for srv in self.room.iter_mut().take(self.kept) {
-            srv.weight = u16::try_from(share).unwrap_or(1);
+            srv.weight = Srv::weight_among(all);
         }
-        Some(Found::Answer { count: self.kept })
+        Found::Answer { count: self.kept }
     }
 }
