@@ -2,7 +2,7 @@
 //!
 //! An index says in one probe whether libc could find a name or an address: nearly always it cannot.
 //! The index errs towards yes (it compares hashes, and knows nothing of families); after a yes the
-//! text is read as libc reads it, line by line.
+//! lines from the first to the last that may have it are read as libc reads them.
 //!
 //! ```text
 //!   name --> index: no --> the next source
@@ -15,7 +15,7 @@ mod line;
 use crate::c_text::{is_space, trim_start};
 use crate::literal::parse_address;
 use crate::sys::Libc;
-use index::{address_key, contains, insert, name_key};
+use index::{Span, address_key, find, insert, name_key};
 use line::{Line, Words, Worth, next_line};
 use nss_k8s_zone::{Address, Families, Family, Name, text};
 
@@ -73,10 +73,10 @@ impl<'s> Hosts<'s> {
             return None;
         }
         let mut count: usize = 0;
-        each_key(libc, text, &mut |_| count = count.saturating_add(1));
+        each_key(libc, text, &mut |_, _| count = count.saturating_add(1));
         let size = count.checked_mul(2)?.max(2).checked_next_power_of_two()?;
         let slots = slots.get_mut(..size)?;
-        each_key(libc, text, &mut |key| insert(slots, key));
+        each_key(libc, text, &mut |key, offset| insert(slots, key, offset));
         Some(size)
     }
 
@@ -92,12 +92,12 @@ impl<'s> Hosts<'s> {
 
     /// Whether libc could find the name: compared as that libc does, the trailing dot included.
     pub fn contains_name(&self, name: &[u8]) -> bool {
-        contains(self.slots, name_key(self.libc, name))
+        self.find_name(name).is_some()
     }
 
     /// Whether libc could find the address.
     pub fn contains_address(&self, address: &Address) -> bool {
-        contains(self.slots, address_key(address))
+        find(self.slots, address_key(address)).is_some()
     }
 
     /// The addresses of `name`, as the program passed it. After `Found` `canonical` is the first
@@ -167,8 +167,8 @@ impl<'s> Hosts<'s> {
             Libc::Glibc => (families, *address),
             Libc::Musl => (Families::BOTH, plain(address)),
         };
-        let mut rest = self.text;
-        while let Some(line) = next_line(self.libc, &mut rest) {
+        let mut lines = self.span(find(self.slots, address_key(address)));
+        while let Some(line) = lines.next() {
             let found = match line.worth(families) {
                 Worth::Usable(found) if self.libc == Libc::Musl => plain(&found),
                 Worth::Usable(found) => found,
@@ -216,13 +216,26 @@ impl<'s> Hosts<'s> {
         }
     }
 
-    const fn matches<'n>(&self, name: &'n [u8], families: Families) -> Matches<'s, 'n> {
+    fn matches<'n>(&self, name: &'n [u8], families: Families) -> Matches<'s, 'n> {
         Matches {
-            libc: self.libc,
-            only_first: matches!(self.lines, Lines::First),
-            rest: self.text,
+            lines: self.span(self.find_name(name)),
+            only_first: self.lines == Lines::First,
             name,
             families,
+        }
+    }
+
+    fn find_name(&self, name: &[u8]) -> Option<Span> {
+        find(self.slots, name_key(self.libc, name))
+    }
+
+    /// The lines that the index found.
+    fn span(&self, found: Option<Span>) -> Found<'s> {
+        let rest = found.and_then(|span| self.text.get(span.first..));
+        Found {
+            libc: self.libc,
+            rest: rest.unwrap_or(&[]),
+            last: found.map_or(0, |span| self.text.len().saturating_sub(span.last)),
         }
     }
 
@@ -247,13 +260,30 @@ impl<'s> Hosts<'s> {
     }
 }
 
+/// Lines one after the other, up to the last that may count.
+#[derive(Clone, Copy, Debug)]
+struct Found<'s> {
+    libc: Libc,
+    rest: &'s [u8],
+    /// How much is left where the last line begins.
+    last: usize,
+}
+
+impl<'s> Found<'s> {
+    fn next(&mut self) -> Option<Line<'s>> {
+        if self.rest.len() < self.last {
+            return None;
+        }
+        next_line(self.libc, &mut self.rest)
+    }
+}
+
 /// The lines that have a name, with what their addresses are worth; those that do not count are
 /// left out.
 #[derive(Clone, Copy, Debug)]
 struct Matches<'s, 'n> {
-    libc: Libc,
+    lines: Found<'s>,
     only_first: bool,
-    rest: &'s [u8],
     name: &'n [u8],
     families: Families,
 }
@@ -263,12 +293,12 @@ impl<'s> Iterator for Matches<'s, '_> {
 
     #[inline(never)]
     fn next(&mut self) -> Option<Self::Item> {
-        while let Some(line) = next_line(self.libc, &mut self.rest) {
+        while let Some(line) = self.lines.next() {
             if line.has(self.name) {
                 let worth = line.worth(self.families);
                 if worth != Worth::Nothing {
                     if self.only_first {
-                        self.rest = &[];
+                        self.lines.rest = &[];
                     }
                     return Some((line, worth));
                 }
@@ -333,18 +363,23 @@ fn ends_oddly(libc: Libc, text: &[u8]) -> bool {
 }
 
 /// Calls `visit` with the key of every name, and of every address that a line starts with, its
-/// scope left out.
+/// scope left out, and where the line begins.
 #[inline(never)]
-fn each_key(libc: Libc, mut text: &[u8], visit: &mut dyn FnMut(u64)) {
-    while let Some(line) = next_line(libc, &mut text) {
+fn each_key(libc: Libc, text: &[u8], visit: &mut dyn FnMut(u64, usize)) {
+    let mut rest = text;
+    loop {
+        let offset = text.len().saturating_sub(rest.len());
+        let Some(line) = next_line(libc, &mut rest) else {
+            return;
+        };
         if let Some(address) = parse_address(line.unscoped_address()) {
-            visit(address_key(&address));
+            visit(address_key(&address), offset);
             if let Some(other) = also_reached_by(&address) {
-                visit(address_key(&other));
+                visit(address_key(&other), offset);
             }
         }
         for name in line.names() {
-            visit(name_key(libc, name));
+            visit(name_key(libc, name), offset);
         }
     }
 }

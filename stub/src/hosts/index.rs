@@ -1,5 +1,10 @@
-//! A hash table of keys of 64 bits, at most half full; 0 is a free slot. It answers "not there" in a
-//! probe or two, which is all that a lookup pays for the hosts file when the name is not in it.
+//! A hash table, at most half full, from names and addresses to the lines that have them. It answers
+//! "not there" in a probe or two, which is all that a lookup pays for the hosts file when the name is
+//! not in it.
+//!
+//! A slot is the upper half of a hash, then where the first and the last line begin that have the
+//! key, 16 bits each; 0 where it is free. Two keys of one hash share a slot: their lines are read,
+//! and what is not there is not found.
 
 use crate::sys::Libc;
 use nss_k8s_zone::Address;
@@ -8,6 +13,19 @@ use nss_k8s_zone::Address;
 const NAME: u64 = 1;
 /// See `NAME`.
 const ADDRESS: u64 = 2;
+/// The part of a slot that is the key.
+const KEY: u64 = !0 << 32;
+/// The part of a slot that is the last line; the first line is as wide.
+const OFFSET: u64 = 0xffff;
+
+/// Where lines begin that have a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    /// The first.
+    pub(super) first: usize,
+    /// The last.
+    pub(super) last: usize,
+}
 
 /// The key of a name, as this libc compares names.
 pub(super) fn name_key(libc: Libc, name: &[u8]) -> u64 {
@@ -19,31 +37,40 @@ pub(super) fn address_key(address: &Address) -> u64 {
     hash(address.as_octets(), 0, ADDRESS)
 }
 
-/// Puts a key in, if there is room.
+/// Puts a key in that the line beginning at `offset` has, if there is room; lines come in order.
 #[inline(never)]
-pub(super) fn insert(slots: &mut [u64], key: u64) {
+pub(super) fn insert(slots: &mut [u64], key: u64, offset: usize) {
+    let offset = u64::try_from(offset).unwrap_or(0) & OFFSET;
     for place in probe(slots.len(), key) {
         match slots.get_mut(place) {
             Some(slot) if *slot == 0 => {
-                *slot = key;
+                *slot = key | offset << 16 | offset;
                 return;
             }
-            Some(slot) if *slot == key => return,
+            Some(slot) if *slot & KEY == key => {
+                *slot = *slot & !OFFSET | offset;
+                return;
+            }
             _ => {}
         }
     }
 }
 
-/// Whether the key was put in.
-pub(super) fn contains(slots: &[u64], key: u64) -> bool {
+/// The lines that may have the key.
+pub(super) fn find(slots: &[u64], key: u64) -> Option<Span> {
     for place in probe(slots.len(), key) {
         match slots.get(place) {
-            Some(0) | None => return false,
-            Some(slot) if *slot == key => return true,
+            Some(0) | None => return None,
+            Some(slot) if *slot & KEY == key => {
+                return Some(Span {
+                    first: usize::try_from(*slot >> 16 & OFFSET).unwrap_or(0),
+                    last: usize::try_from(*slot & OFFSET).unwrap_or(0),
+                });
+            }
             Some(_) => {}
         }
     }
-    false
+    None
 }
 
 /// What is laid over eight bytes before they are hashed: glibc compares without case, musl with.
@@ -56,7 +83,7 @@ const fn fold(libc: Libc) -> u64 {
     }
 }
 
-/// Never 0.
+/// The upper half of 64 bits, never 0; the lower one is.
 #[inline(never)]
 fn hash(bytes: &[u8], fold: u64, kind: u64) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
@@ -69,7 +96,8 @@ fn hash(bytes: &[u8], fold: u64, kind: u64) -> u64 {
         *to = *from;
     }
     state = mix(state, u64::from_le_bytes(last) | fold);
-    mix(state, u64::try_from(bytes.len()).unwrap_or(u64::MAX)).max(1)
+    let whole = mix(state, u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+    (whole & KEY).max(1 << 32)
 }
 
 const fn mix(state: u64, word: u64) -> u64 {
@@ -82,6 +110,6 @@ const fn mix(state: u64, word: u64) -> u64 {
 /// Every slot from the key's own on, once around.
 fn probe(size: usize, key: u64) -> impl Iterator<Item = usize> {
     let mask = size.saturating_sub(1);
-    let start = usize::try_from(key >> 16).unwrap_or(0);
+    let start = usize::try_from(key >> 32).unwrap_or(0);
     (0..size).map(move |step| start.wrapping_add(step) & mask)
 }

@@ -319,7 +319,9 @@ fn addresses_have_the_names_of_their_first_line() {
     }
     let seven = Address::v4([10, 244, 0, 7]);
     assert_eq!(names(Glibc, &scoped, &seven), "db-0 db");
-    assert_eq!(names(Musl, &scoped, &seven), "unclear");
+    assert_eq!(names(Musl, &scoped, &seven), "db-0");
+    assert_eq!(names(Musl, &scoped, &v6("fe80::1")), "unclear");
+    assert_eq!(names(Glibc, &scoped, &v6("fe80::1")), "absent");
     assert_eq!(
         names(Glibc, "10.0.0.1 a b c\n", &Address::v4([10, 0, 0, 1])),
         "room(3)"
