@@ -74,13 +74,8 @@ pub const ALL: &[Difference] = &[
         setting: None,
         example: "gai dns.cluster.local. - INET 1 0 0",
         applies: |at| {
-            let names = [
-                "dns.cluster.local",
-                "dns-version.cluster.local",
-                "_tcp.web.shop",
-                "_tcp.web.shop.svc.cluster.local",
-            ];
-            names.iter().any(|name| at.names(name))
+            let name = at.name();
+            ["dns", "dns-version", "_tcp", "_udp"].contains(&name.split('.').next().unwrap_or(name))
         },
         amend: |ours, libc| {
             if ours.who() == "nodata" && libc.error.is_some() {
@@ -92,7 +87,7 @@ pub const ALL: &[Difference] = &[
         id: "labels-left-of-a-pod",
         setting: None,
         example: "gai x.10-1-2-3.shop.pod.cluster.local. - INET 1 0 0",
-        applies: |at| at.names("x.10-1-2-3.shop.pod.cluster.local"),
+        applies: |at| at.name() == "x.10-1-2-3.shop.pod.cluster.local",
         amend: |ours, libc| {
             if ours.who() == "nxdomain" {
                 take_over(ours, libc);
@@ -114,10 +109,10 @@ pub const ALL: &[Difference] = &[
 ];
 
 impl Circumstances<'_> {
-    /// Whether the call is for this name, with or without a last dot.
-    fn names(&self, name: &str) -> bool {
+    /// What is asked for, without a last dot.
+    fn name(&self) -> &str {
         let asked = self.call.split(' ').nth(1).unwrap_or_default();
-        asked.trim_end_matches('.') == name
+        asked.trim_end_matches('.')
     }
 }
 

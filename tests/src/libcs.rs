@@ -117,8 +117,9 @@ impl Release {
         ))
     }
 
-    /// The loader and the directory of libraries of a release that is not the machine's.
-    fn unpacked(self) -> Result<Option<(PathBuf, PathBuf)>> {
+    /// The loader and the directory of libraries of a release that is not the machine's; programs
+    /// of the package are in `usr/bin` above it.
+    pub fn unpacked(self) -> Result<Option<(PathBuf, PathBuf)>> {
         let machine = std::env::consts::ARCH;
         let (libraries, loader) = match self {
             Self::Glibc236 | Self::Musl123 => return Ok(None),

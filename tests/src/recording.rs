@@ -11,6 +11,11 @@
 //! is its records, each `owner ttl type data`, sorted and joined by ` | `; an empty one is `-`. The
 //! serial number of an SOA is `*`. The pseudo-record OPT is left out.
 
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use self::reader::Reader;
 use crate::{
     artifacts,
     wire::{self, Question, kind},
@@ -360,109 +365,6 @@ pub fn query(id: u16, name: &str, kind: u16) -> Vec<u8> {
     message
 }
 
-/// A cursor on a message.
-struct Reader<'a> {
-    message: &'a [u8],
-    at: usize,
-}
-
-impl Reader<'_> {
-    fn octet(&mut self) -> Result<u8> {
-        let octet = *self.message.get(self.at).context("short message")?;
-        self.at += 1;
-        Ok(octet)
-    }
-
-    fn number(&mut self) -> Result<u16> {
-        Ok(u16::from_be_bytes([self.octet()?, self.octet()?]))
-    }
-
-    fn long(&mut self) -> Result<u32> {
-        Ok(u32::from(self.number()?) << 16 | u32::from(self.number()?))
-    }
-
-    /// A name, compressed or not (RFC 1035 section 4.1.4), as text.
-    fn name(&mut self) -> Result<String> {
-        let mut labels = Vec::new();
-        let mut back = None;
-        for _ in 0..255 {
-            let length = self.octet()?;
-            match length {
-                0 => {
-                    self.at = back.unwrap_or(self.at);
-                    return Ok(labels.join(".").to_lowercase());
-                }
-                0xc0.. => {
-                    let low = self.octet()?;
-                    back.get_or_insert(self.at);
-                    self.at = usize::from(length & 0x3f) << 8 | usize::from(low);
-                }
-                _ => {
-                    let end = self.at + usize::from(length);
-                    let label = self.message.get(self.at..end).context("short label")?;
-                    labels.push(escape(label, IN_NAMES));
-                    self.at = end;
-                }
-            }
-        }
-        bail!("a name without an end");
-    }
-
-    fn resource(&mut self) -> Result<Resource> {
-        let owner = self.name()?;
-        let kind = self.number()?;
-        self.number()?;
-        let ttl = self.long()?;
-        let length = usize::from(self.number()?);
-        let end = self.at + length;
-        let data = self.data(kind, end)?;
-        self.at = end;
-        Ok(Resource {
-            owner,
-            ttl,
-            kind,
-            data,
-        })
-    }
-
-    fn data(&mut self, kind: u16, end: usize) -> Result<String> {
-        let raw = self.message.get(self.at..end).context("short data")?;
-        Ok(match kind {
-            kind::A => IpAddr::from(<[u8; 4]>::try_from(raw)?).to_string(),
-            kind::AAAA => IpAddr::from(<[u8; 16]>::try_from(raw)?).to_string(),
-            kind::CNAME | kind::PTR | kind::NS => self.name()?,
-            kind::SRV => {
-                let (priority, weight, port) = (self.number()?, self.number()?, self.number()?);
-                format!("{priority} {weight} {port} {}", self.name()?)
-            }
-            kind::SOA => {
-                let (server, mailbox) = (self.name()?, self.name()?);
-                self.long()?;
-                let rest = [self.long()?, self.long()?, self.long()?, self.long()?];
-                let [refresh, retry, expire, minimum] = rest;
-                format!("{server} {mailbox} * {refresh} {retry} {expire} {minimum}")
-            }
-            kind::TXT => {
-                let mut strings = Vec::new();
-                while self.at < end {
-                    let length = usize::from(self.octet()?);
-                    let text = self.message.get(self.at..self.at + length);
-                    strings.push(format!(
-                        "\"{}\"",
-                        escape(text.context("short text")?, b"\"\\|")
-                    ));
-                    self.at += length;
-                }
-                strings.join(" ")
-            }
-            _ => {
-                let digits: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
-                format!("\\# {} {digits}", raw.len()).trim_end().into()
-            }
-        })
-    }
-}
-
 /// Bytes as text: those in `special`, and what is not printable, as `\DDD`.
 pub(crate) fn escape(bytes: &[u8], special: &[u8]) -> String {
     let mut text = String::new();
@@ -492,69 +394,4 @@ pub(crate) fn unescape(text: &str) -> Result<Vec<u8>> {
         }
     }
     Ok(bytes)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-
-    const LINES: &[&str] = &[
-        "api.shop.svc.cluster.local\tA\tNOERROR\taa\tapi.shop.svc.cluster.local 5 A 10.96.1.10\t-\t-",
-        "_http._tcp.web.shop.svc.cluster.local\tSRV\tNOERROR\taa\t_http._tcp.web.shop.svc.cluster.local 5 SRV 0 100 80 web.shop.svc.cluster.local\t-\tweb.shop.svc.cluster.local 5 A 10.96.1.11 | web.shop.svc.cluster.local 5 AAAA fd00:96::11",
-        "x.cluster.local\tHTTPS\tNXDOMAIN\taa\t-\tcluster.local 5 SOA ns.dns.cluster.local hostmaster.cluster.local * 7200 1800 86400 5\t-",
-        "dns-version.cluster.local\tTXT\tNOERROR\taa\tdns-version.cluster.local 5 TXT \"1.1.0\"\t-\t-",
-        "a\\032b.cluster.local\tTYPE4711\tSERVFAIL\t-\ta\\032b.cluster.local 5 TYPE4711 \\# 2 0aff\t-\t-",
-        ".\tNS\tREFUSED\t-\t-\t-\t-",
-    ];
-
-    #[test]
-    fn lines_and_messages_hold_the_same() {
-        for line in LINES {
-            let recording = Recording::from_line(line).unwrap();
-            assert_eq!(recording.to_string(), *line);
-            let question = wire::parse(&query(7, &recording.name, recording.kind)).unwrap();
-            let message = recording.respond(&question, 65_535);
-            assert_eq!(
-                Recording::from_message(&message).unwrap().to_string(),
-                *line
-            );
-        }
-    }
-
-    #[test]
-    fn aliases_lead_to_their_targets() {
-        let line = "z.cluster.local\tA\tNOERROR\taa\ta.example.com 5 A 192.0.2.1 | \
-                    y.cluster.local 5 CNAME a.example.com | z.cluster.local 5 CNAME y.cluster.local\t-\t-";
-        let recording = Recording::from_line(line).unwrap();
-        let owners = recording.chained(&recording.sections[0]);
-        let owners: Vec<_> = owners.iter().map(|record| record.owner.as_str()).collect();
-        assert_eq!(
-            owners,
-            ["z.cluster.local", "y.cluster.local", "a.example.com"]
-        );
-    }
-
-    #[test]
-    fn what_does_not_fit_is_cut_and_marked() {
-        let recording = Recording::from_line(LINES[1]).unwrap();
-        let question = wire::parse(&query(7, &recording.name, recording.kind)).unwrap();
-        let whole = recording.respond(&question, 65_535);
-        let cut = recording.respond(&question, whole.len() - 1);
-        assert_eq!((whole[2] & 2, cut[2] & 2), (0, 2));
-        assert!(Recording::from_message(&cut).unwrap().sections[2].len() == 1);
-    }
-
-    #[test]
-    fn odd_lines_are_refused() {
-        for line in [
-            "a\tA\tNOERROR\taa\t-\t-",
-            "a\tB\tNOERROR\taa\t-\t-\t-",
-            "a\tA\tODD\taa\t-\t-\t-",
-            "a\tA\tNOERROR\taa\ta 5 A ::1\t-\t-",
-            "a\tA\tNOERROR\taa\ta 5 SRV 1 2 b\t-\t-",
-        ] {
-            assert!(Recording::from_line(line).is_err(), "{line}");
-        }
-    }
 }

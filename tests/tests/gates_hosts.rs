@@ -3,7 +3,7 @@
 #![allow(clippy::std_instead_of_core, reason = "an ordinary std program")]
 
 use anyhow::{Context, Result, ensure};
-use nss_k8s_tests::{artifacts, compiled, pod::Pod, probe::Libc, shop};
+use nss_k8s_tests::{artifacts, compiled, libcs::Release, pod::Pod, probe::Libc, shop};
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
@@ -217,26 +217,13 @@ fn a_canceled_thread_cleans_up() -> Result<()> {
 /// does not link.
 #[test]
 fn an_old_glibc_resolves() -> Result<()> {
-    let root = artifacts::repository().join("build/cache/glibc-2.31");
-    let output = Command::new(artifacts::fixture("gates/old-glibc.sh"))
-        .arg(&root)
-        .output()?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let library = |triple: &str| root.join("lib").join(triple);
-    let libraries = ["x86_64-linux-gnu", "aarch64-linux-gnu"].map(library);
-    let libraries = libraries
-        .iter()
-        .find(|path| path.exists())
-        .context("no libraries")?;
-    let loader = libraries.join("ld-2.31.so");
+    let (loader, libraries) = Release::Glibc231.unpacked()?.context("unpacked")?;
+    let libraries = &*libraries;
+    let getent = libraries.join("../../usr/bin/getent");
     let (name, address) = KNOWN;
     let zone = shop::publish()?;
     let pod = shop::dark_pod(&zone)?;
-    let getent = |path: &[&Path], preload: Option<&Path>, arguments: &[&str]| {
+    let ask = |path: &[&Path], preload: Option<&Path>, arguments: &[&str]| {
         let mut command = pod.command(loader.to_str().context("path")?);
         command
             .arg("--library-path")
@@ -244,7 +231,7 @@ fn an_old_glibc_resolves() -> Result<()> {
         if let Some(preload) = preload {
             command.arg("--preload").arg(preload);
         }
-        command.arg(root.join("usr/bin/getent")).args(arguments);
+        command.arg(&getent).args(arguments);
         run(command)
     };
     // The list of loaded objects is not asked for there either: the process would end.
@@ -253,16 +240,16 @@ fn an_old_glibc_resolves() -> Result<()> {
     shim.push(":");
     shim.push(artifacts::shim()?);
     let shim = PathBuf::from(shim);
-    let (output, notes) = getent(&[libraries], Some(&shim), &["ahostsv4", name])?;
+    let (output, notes) = ask(&[libraries], Some(&shim), &["ahostsv4", name])?;
     ensure!(output.starts_with(address), "{output}{notes}");
     ensure!(
         notes.contains("nss-k8s: getaddrinfo \"api\" -> zone\n"),
         "{notes}"
     );
-    let (output, notes) = getent(&[libraries], Some(&shim), &["ahostsv4", "127.0.0.2"])?;
+    let (output, notes) = ask(&[libraries], Some(&shim), &["ahostsv4", "127.0.0.2"])?;
     ensure!(output.starts_with("127.0.0.2"), "{output}{notes}");
     ensure!(notes.contains("-> pass(numeric)\n"), "{notes}");
-    let (output, notes) = getent(&[libraries, &artifacts::guests()?], None, &["ahosts", name])?;
+    let (output, notes) = ask(&[libraries, &artifacts::guests()?], None, &["ahosts", name])?;
     ensure!(output.starts_with(address), "{output}{notes}");
     ensure!(
         notes.contains("nss-k8s: _nss_k8s_gethostbyname4_r \"api\" -> zone\n"),
