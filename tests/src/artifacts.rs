@@ -81,6 +81,18 @@ pub fn scratch(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// What `tests/prepare.sh` unpacked from the Debian package `package`.
+pub fn unpacked(package: &str) -> Result<PathBuf> {
+    let place = scratch("unpacked")?.join(package);
+    if !place.exists() {
+        bail!(
+            "Debian's {package} is not unpacked in {}: make prepare",
+            place.display()
+        );
+    }
+    Ok(place)
+}
+
 /// The last modification of the newest file below the given paths (relative to the root).
 pub fn newest(below: &[&str]) -> Result<SystemTime> {
     let mut newest = SystemTime::UNIX_EPOCH;

@@ -1,9 +1,9 @@
 //! Programs that do not come to us, because they have a resolver of their own or are linked past
 //! the preload library: they say what they say without us, and ask the DNS server the same.
 
-use crate::world::{DOORS, Place, Said, World, unpacked};
+use crate::world::{DOORS, Place, Said, World};
 use anyhow::{Context, Result, ensure};
-use nss_k8s_tests::session::Door;
+use nss_k8s_tests::{artifacts, session::Door};
 
 /// The command lines; each looks up `api.shop.svc.cluster.local`.
 const LINES: [&[&str]; 4] = [
@@ -69,7 +69,7 @@ fn resolvers_of_their_own_are_unharmed() -> Result<()> {
 /// Debian's static busybox: nothing can be preloaded into it, but its libc loads the module.
 #[test]
 fn a_static_busybox() -> Result<()> {
-    let program = unpacked("busybox-static")?.join("bin/busybox");
+    let program = artifacts::unpacked("busybox-static")?.join("bin/busybox");
     let program = program.to_str().context("path")?;
     let line = [program, "wget", "-q", "-O", "-", "http://api/"];
     let world = World::start()?;

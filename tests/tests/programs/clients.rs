@@ -1,6 +1,6 @@
 //! Programs that connect to a name: what they reach, or the address that their error names.
 
-use crate::world::{DOORS, Said, World, unpacked};
+use crate::world::{DOORS, Said, World};
 use anyhow::{Context, Result, ensure};
 use nss_k8s_tests::{
     artifacts,
@@ -158,7 +158,7 @@ fn an_ordinary_user_resolves() -> Result<()> {
 /// `proxy_pass` to a name is resolved when the configuration is loaded.
 #[test]
 fn nginx_starts_with_a_name_in_its_configuration() -> Result<()> {
-    let program = unpacked("nginx")?.join("usr/sbin/nginx");
+    let program = artifacts::unpacked("nginx")?.join("usr/sbin/nginx");
     let program = program.to_str().context("path")?;
     let folder = tempfile::tempdir()?;
     let configuration = folder.path().join("nginx.conf");

@@ -186,17 +186,6 @@ impl Debug for Said {
     }
 }
 
-/// What `tests/prepare.sh` unpacked from the Debian package `package`.
-pub(crate) fn unpacked(package: &str) -> Result<PathBuf> {
-    let place = artifacts::scratch("unpacked")?.join(package);
-    ensure!(
-        place.exists(),
-        "Debian's {package} is not unpacked in {}: make prepare",
-        place.display()
-    );
-    Ok(place)
-}
-
 /// Copies a JVM's folder of `/etc` into the pod's: its policies are links to there.
 fn carry_over_java(pod: &Pod) -> Result<()> {
     for entry in fs::read_dir("/etc")? {
