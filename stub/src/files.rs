@@ -11,6 +11,8 @@
 //!                 '-- compare-and-swap by who found a change, at most REPLACEMENTS times
 //! ```
 
+mod read;
+
 use crate::host_conf;
 use crate::hosts::{Aliases, Hosts, Lines, Listed, MAX_HOSTS_SLOTS, MAX_HOSTS_TEXT};
 use crate::nsswitch::Sources;
@@ -22,6 +24,7 @@ use core::ffi::CStr;
 use core::ptr::{NonNull, addr_of_mut, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use nss_k8s_zone::{Address, Family, Name, Now};
+use read::{Seen, read};
 
 /// How often one process may see its files change. Beyond that it passes: what is published is
 /// never freed, and a program whose resolv.conf changes all day is no pod.
@@ -81,9 +84,6 @@ pub(crate) struct Files {
 /// A version of the hosts file that a lookup was answered from. It stays readable for good.
 #[derive(Clone, Copy)]
 pub struct HostsFile(&'static Files);
-
-/// A file's version, or the error of looking for it.
-type Seen = Result<FileVersion, i32>;
 
 impl Files {
     /// The files of `/etc` as of at most a second ago. `None` when they cannot be read or mapped
@@ -373,30 +373,6 @@ pub(crate) fn environment(name: &CStr) -> Option<&'static CStr> {
         None
     } else {
         sys::environment(name)
-    }
-}
-
-/// Reads one file. The text is empty where libc takes the file for missing, and `None` where it
-/// cannot be read for good (too long, no regular file). `None` in all when trying again may help.
-#[inline(never)]
-fn read<'s>(path: &CStr, libc: Libc, room: &'s mut [u8]) -> Option<(Seen, Option<&'s [u8]>)> {
-    let seen = sys::file_version(path);
-    match sys::read_file(path, room) {
-        Ok((version, length)) => Some((Ok(version), room.get(..length))),
-        Err(error) if is_missing(libc, error) => Some((seen, Some(&[]))),
-        Err(libc::EFBIG | libc::EINVAL | libc::EISDIR | libc::ELOOP | libc::EPERM) => {
-            Some((seen, None))
-        }
-        Err(_) => None,
-    }
-}
-
-/// Errors of opening that libc takes for an empty file (resolv/res_init.c; resolvconf.c).
-const fn is_missing(libc: Libc, error: i32) -> bool {
-    match error {
-        libc::ENOENT | libc::ENOTDIR | libc::EACCES => true,
-        libc::ELOOP | libc::EPERM => matches!(libc, Libc::Glibc),
-        _ => false,
     }
 }
 

@@ -9,14 +9,16 @@
 //!               '-- may be --> lines of the text --> addresses, canonical name, aliases
 //! ```
 
+mod aliases;
 mod index;
 mod line;
 
 use crate::c_text::{is_space, trim_start};
 use crate::literal::parse_address;
 use crate::sys::Libc;
+pub use aliases::Aliases;
 use index::{Span, address_key, find, insert, name_key};
-use line::{Line, Words, Worth, next_line};
+use line::{Line, Worth, next_line};
 use nss_k8s_zone::{Address, Families, Family, Name, text};
 
 /// Longer files are not read (libc is asked then).
@@ -208,12 +210,7 @@ impl<'s> Hosts<'s> {
             Family::V4 => Families::V4,
             Family::V6 => Families::V6,
         };
-        Aliases {
-            lines: self.matches(name, families),
-            words: None,
-            first: None,
-            differing: None,
-        }
+        Aliases::new(self.matches(name, families))
     }
 
     fn matches<'n>(&self, name: &'n [u8], families: Families) -> Matches<'s, 'n> {
@@ -305,39 +302,6 @@ impl<'s> Iterator for Matches<'s, '_> {
             }
         }
         None
-    }
-}
-
-/// See [`Hosts::aliases`]: of every line all names but the first; after those of a later line also
-/// its first, where it is written differently from the canonical name.
-#[derive(Clone, Copy, Debug)]
-pub struct Aliases<'s, 'n> {
-    lines: Matches<'s, 'n>,
-    words: Option<Words<'s>>,
-    first: Option<&'s [u8]>,
-    differing: Option<&'s [u8]>,
-}
-
-impl<'s> Iterator for Aliases<'s, '_> {
-    type Item = &'s [u8];
-
-    fn next(&mut self) -> Option<&'s [u8]> {
-        loop {
-            if let Some(word) = self.words.as_mut().and_then(Iterator::next) {
-                return Some(word);
-            }
-            if let Some(name) = self.differing.take() {
-                return Some(name);
-            }
-            let (line, _) = self.lines.next()?;
-            let mut words = line.names();
-            let head = words.next();
-            self.words = Some(words);
-            match self.first {
-                None => self.first = head,
-                Some(first) => self.differing = head.filter(|head| *head != first),
-            }
-        }
     }
 }
 
