@@ -5,6 +5,8 @@ use anyhow::{Context, Result, ensure};
 use nss_k8s_tests::{
     artifacts, compiled,
     host::{Host, KNOWN, run},
+    namespace::run as run_tool,
+    probe::Libc,
     session::Door,
 };
 use nss_k8s_zone::Address;
@@ -138,5 +140,33 @@ fn locked_memory_and_little_address_space() -> Result<()> {
         let what = format!("{door:?} without space");
         require(&confine(&host, door, &["space", "1"])?, 0, &what)?;
     }
+    Ok(())
+}
+
+/// A set-user-id program loads the module as libc's configuration says, obeys no variable of its
+/// caller, and prints nothing.
+#[test]
+fn a_set_user_id_program_resolves_through_nss() -> Result<()> {
+    let host = Host::dark()?;
+    let program = compiled::program("confine", "confine", Libc::Glibc, &[])?;
+    let program = program.to_str().context("path")?;
+    // glibc obeys the file in such programs too, and NSS finds the module by its name then.
+    let module = artifacts::module()?;
+    host.pod
+        .replace("ld.so.preload", &format!("{}\n", module.display()))?;
+    // Copied by a child: a descriptor of ours, open for writing, could be inherited by another
+    // test's child, and the copy not be run while that lives.
+    host.pod
+        .namespaces()
+        .with_mounts(|| run_tool("install", &["-m", "4755", program, "/run/confine"]))?;
+    let mut command = host.pod.command_as("/run/confine", 1234);
+    command
+        .args(KNOWN)
+        .args(["stack", "64"])
+        .env("NSS_K8S_DEBUG", "1")
+        .env("NSS_K8S_DISABLE", "1")
+        .env("NSS_K8S_DIR", "/nowhere");
+    let (text, notes) = run(command)?;
+    ensure!(text == "right 3\n" && notes.is_empty(), "{text}{notes}");
     Ok(())
 }

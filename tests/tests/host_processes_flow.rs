@@ -23,8 +23,9 @@ fn flow(host: &Host, door: Door, words: &[&str]) -> Result<String> {
 }
 
 /// Children of a process whose threads look up, and their children: threads, half-done lookups and
-/// all are gone there, and nothing waits for them. Not through NSS without an exec: there glibc's
-/// own locks are between, and glibc 2.36 alone loses one child in a thousand to them.
+/// all are gone there, and nothing waits for them. Not through NSS without an exec: glibc's lock
+/// over resolv.conf is between (resolv_conf.c, get_locked_global), which fork leaves locked. glibc
+/// 2.36 alone loses one child in a thousand to it.
 #[test]
 fn children_of_a_process_that_looks_up() -> Result<()> {
     let host = Host::dark()?;
