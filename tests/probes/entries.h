@@ -65,9 +65,15 @@ static inline int call_entry(int entry, enum kind kind)
                                kind == NO_SUCH_NAME ? "svc.cluster.local" : domain, C_IN, type,
                                message, sizeof message) > 0 ? 0 : -1;
 #ifdef __GLIBC__
-    case 11: return res_nquery(&_res, full, C_IN, type, message, sizeof message) > 0 ? 0 : -1;
-    case 12: return res_nsearch(&_res, full, C_IN, type, message, sizeof message) > 0 ? 0 : -1;
+    /* With a state that was made, as their callers do. */
+    case 11:
+        if (!(_res.options & RES_INIT)) res_init();
+        return res_nquery(&_res, full, C_IN, type, message, sizeof message) > 0 ? 0 : -1;
+    case 12:
+        if (!(_res.options & RES_INIT)) res_init();
+        return res_nsearch(&_res, full, C_IN, type, message, sizeof message) > 0 ? 0 : -1;
     case 13:
+        if (!(_res.options & RES_INIT)) res_init();
         return res_nquerydomain(&_res, kind == NO_SUCH_NAME ? "absent.nowhere" : "api",
                                 kind == NO_SUCH_NAME ? "svc.cluster.local" : domain, C_IN, type,
                                 message, sizeof message) > 0 ? 0 : -1;

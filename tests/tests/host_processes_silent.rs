@@ -23,7 +23,7 @@ fn errors(host: &Host, door: Door) -> Result<String> {
 
 /// Each entry point returns what libc's returns, and sets h_errno where it is said to do so: on
 /// failure, and not in getaddrinfo and the `_r` functions (libc may leave something there; we do
-/// not). Where there is an answer errno stays what it was, which libc does not promise.
+/// not). Where there is an answer errno stays what it was, or is what libc makes of it.
 #[test]
 fn every_entry_point_leaves_errno_and_sets_h_errno_as_libc_does() -> Result<()> {
     let host = Host::lit()?;
@@ -48,7 +48,10 @@ fn every_entry_point_leaves_errno_and_sets_h_errno_as_libc_does() -> Result<()> 
                 );
             } else if kind == "found" && exports.contains(function) {
                 found += 1;
-                ensure!(errno == "untouched", "{door:?}: {our:?}");
+                ensure!(
+                    errno == "untouched" || errno == its[3],
+                    "{door:?}: {our:?}, libc alone: {its:?}"
+                );
             }
         }
         ensure!(
