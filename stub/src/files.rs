@@ -18,7 +18,7 @@ use crate::hosts::{Aliases, Hosts, Lines, Listed, MAX_HOSTS_SLOTS, MAX_HOSTS_TEX
 use crate::nsswitch::Sources;
 use crate::outcome::{Outcome, Query, Reason};
 use crate::resolv_conf::{ResolvConf, Surroundings, Unclear};
-use crate::sys::{self, FileVersion, Libc};
+use crate::sys::{self, Libc};
 use crate::walk::Settings;
 use core::ffi::CStr;
 use core::ptr::{NonNull, addr_of_mut, null_mut};
