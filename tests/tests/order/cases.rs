@@ -1,32 +1,14 @@
-//! The order of addresses, differentially: the same destinations in the same network, once by libc
-//! and a DNS server, once through the preload library. The server has the records forwards and
-//! backwards: what comes in one order both times is told apart by a rule, and must come so from us,
-//! who shuffle at each call. Of the listed cases that is every pair; more are made up at random
-//! (`NSS_K8S_SEED=<number>` chooses the seed, which a failure names).
-#![allow(clippy::std_instead_of_core, reason = "an ordinary std program")]
+//! Networks in which one rule or another decides, and the order in them.
 
+use crate::world::{CABLES, furnish, pair, publish, turned};
 use anyhow::{Context, Result, bail, ensure};
 use nss_k8s_tests::{
-    artifacts,
-    dns::Script,
     libcs::Release,
-    pod::{self, Pod, Recipe},
-    probe::Libc,
+    pod::{self, Pod},
     session::{Door, Session},
-    writer::{Published, address},
+    writer::Published,
     zonefile,
 };
-use nss_k8s_zone::{Endpoint, Family, ServiceBody, ServiceKey, Slice, SliceId};
-
-/// A network with two cables out, one address each of both families besides the pod's own.
-const CABLES: &[&str] = &[
-    "link add v0 type veth peer name v1",
-    "link set v0 up",
-    "link set v1 up",
-    "addr add 10.50.0.7/24 dev v0",
-    "-6 addr add fd00:50::7/64 dev v0 nodad",
-    "addr add 10.70.0.1 peer 10.70.0.2/32 dev v1",
-];
 
 /// One network, its destinations, and the calls that must see them in libc's order.
 struct Case {
@@ -174,75 +156,30 @@ const CASES: &[Case] = &[
     },
 ];
 
+#[test]
+fn addresses_come_in_libcs_order() -> Result<()> {
+    let mut differences = Vec::new();
+    for case in CASES {
+        let (_zone, pod) = rooms(case)?;
+        for &release in case.releases {
+            let (mut ours, mut reference) = pair(&pod, release)?;
+            for call in case.calls {
+                if let Err(error) = compare(&mut ours, &mut reference, call) {
+                    differences.push(format!("{}, {release:?}: {error:#}", case.name));
+                }
+            }
+        }
+    }
+    if !differences.is_empty() {
+        bail!("{}", differences.join("\n"));
+    }
+    Ok(())
+}
+
 /// Publishes the destinations, and has a server tell them forwards and backwards.
 fn rooms(case: &Case) -> Result<(Published, Pod)> {
     let sets = [("forwards".to_owned(), case.destinations.to_vec())];
     furnish(case.families, case.network, case.gai_conf, &sets)
-}
-
-/// A pod in which every name stands for a set of destinations. The server knows the same set under
-/// the name turned around, too, in the opposite order; for us the two are alike.
-fn furnish(
-    families: &'static str,
-    network: &[&str],
-    gai_conf: &str,
-    sets: &[(String, Vec<&str>)],
-) -> Result<(Published, Pod)> {
-    let mut zone = Published::live()?;
-    let mut script = Script::default();
-    for (name, destinations) in sets {
-        publish(&mut zone, name, destinations)?;
-        let mut backwards = destinations.clone();
-        backwards.reverse();
-        for (name, destinations) in [(name, destinations), (&turned(name), &backwards)] {
-            script = script.addresses(&format!("{name}.shop.svc.cluster.local"), destinations);
-        }
-    }
-    let pod = Pod::start(Recipe {
-        zone: Some(zone.view()),
-        dns: Some(script),
-        families,
-        ..Recipe::default()
-    })?;
-    for line in network {
-        let words: Vec<_> = line.split(' ').collect();
-        let output = pod
-            .command("ip")
-            .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
-            .args(words)
-            .output()?;
-        ensure!(output.status.success(), "ip {line}: {output:?}");
-    }
-    pod.replace("gai.conf", gai_conf)?;
-    Ok((zone, pod))
-}
-
-/// The name of the same destinations in the opposite order.
-fn turned(name: &str) -> String {
-    format!("{name}-turned")
-}
-
-/// A headless service with an endpoint for each address.
-fn publish(zone: &mut Published, name: &str, destinations: &[&str]) -> Result<()> {
-    let key = ServiceKey::new(name, "shop")?;
-    let body = ServiceBody::Headless { ports: Vec::new() };
-    zone.writer.put_service(&key, &body)?;
-    for (family, id) in [(Family::V4, 4), (Family::V6, 6)] {
-        let mut endpoints = Vec::new();
-        for text in destinations {
-            let address = address(text)?;
-            if address.family == family {
-                endpoints.push(Endpoint::ready(address));
-            }
-        }
-        let slice = Slice {
-            family,
-            ports: Vec::new(),
-            endpoints,
-        };
-        zone.writer.put_slice(&key, SliceId(id), &slice)?;
-    }
-    Ok(())
 }
 
 /// The addresses of a call, in order, each once for all its socket types.
@@ -273,179 +210,6 @@ fn compare(ours: &mut Session, reference: &mut Session, call: &str) -> Result<()
         ensure!(got == expected, "{call}: libc {expected:?}, ours {got:?}");
     }
     Ok(())
-}
-
-#[test]
-fn addresses_come_in_libcs_order() -> Result<()> {
-    let mut differences = Vec::new();
-    for case in CASES {
-        let (_zone, pod) = rooms(case)?;
-        for &release in case.releases {
-            let (mut ours, mut reference) = pair(&pod, release)?;
-            for call in case.calls {
-                if let Err(error) = compare(&mut ours, &mut reference, call) {
-                    differences.push(format!("{}, {release:?}: {error:#}", case.name));
-                }
-            }
-        }
-    }
-    if !differences.is_empty() {
-        bail!("{}", differences.join("\n"));
-    }
-    Ok(())
-}
-
-/// A process with the preload library, and one without, under one libc.
-fn pair(pod: &Pod, release: Release) -> Result<(Session, Session)> {
-    let door = match release.libc() {
-        Libc::Glibc => Door::ShimGlibc,
-        Libc::Musl => Door::ShimMusl,
-    };
-    let guests = artifacts::guests()?;
-    Ok((
-        Session::start_under(pod, door, release, &guests, &[])?,
-        Session::start_under(pod, door.reference(), release, &guests, &[])?,
-    ))
-}
-
-/// What destinations are made of: of each kind some that only a prefix tells apart.
-const POOL: &[&str] = &[
-    "10.50.0.1",
-    "10.50.0.6",
-    "10.50.0.200",
-    "10.50.1.1",
-    "10.244.0.6",
-    "10.244.0.7",
-    "10.70.0.2",
-    "10.96.1.1",
-    "192.0.2.1",
-    "127.0.0.1",
-    "127.0.0.9",
-    "169.254.7.7",
-    "fd00::1",
-    "fd00::7",
-    "fd00:50::1",
-    "fd00:50::6",
-    "fd00:51::1",
-    "fc00::1",
-    "2001:db8::1",
-    "2001:0:1::1",
-    "2002::1",
-    "3fff::1",
-    "fec0::1",
-    "fe80::1",
-    "::1",
-    "64:ff9b::1",
-];
-
-/// Networks, and what gai.conf says in them.
-const PLACES: &[(&str, &[&str], &str)] = &[
-    ("46", CABLES, ""),
-    (
-        "46",
-        &[],
-        "precedence ::ffff:0:0/96 100\nlabel fd00::/16 2\nlabel ::ffff:0:0/96 4\n",
-    ),
-    ("4", &[], ""),
-    (
-        "4",
-        CABLES,
-        "scopev4 10.50.0.0/24 3\nscopev4 127.0.0.0/8 1\n",
-    ),
-    ("6", &[], ""),
-];
-
-/// Random sets of destinations in each place, under each libc: every pair that libc's rules tell
-/// apart comes from us as it comes from libc.
-#[test]
-fn made_up_destinations_come_in_libcs_order() -> Result<()> {
-    const SETS: usize = 12;
-    let seed = match std::env::var("NSS_K8S_SEED") {
-        Ok(text) => text.parse().context("NSS_K8S_SEED")?,
-        Err(_) => u64::from(std::process::id()),
-    };
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut choose = |below: usize| -> usize {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as usize % below
-    };
-    let mut separated = 0;
-    for (families, network, gai_conf) in PLACES {
-        let sets: Vec<_> = (0..SETS)
-            .map(|number| {
-                let mut pool = POOL.to_vec();
-                let count = 2 + choose(9);
-                let set = (0..count).map(|_| pool.swap_remove(choose(pool.len())));
-                (format!("set{number}"), set.collect())
-            })
-            .collect();
-        let (_zone, pod) = furnish(families, network, gai_conf, &sets)?;
-        for release in Release::ALL {
-            let (mut ours, mut reference) = pair(&pod, release)?;
-            for (name, set) in &sets {
-                for call in ["UNSPEC 1 0 0", "INET 1 0 0", "INET6 1 0 0x18"] {
-                    separated += compare_pairs(&mut ours, &mut reference, name, call)
-                        .with_context(|| {
-                            format!("seed {seed}, {release:?}, {families} {network:?} {gai_conf:?}: {set:?}")
-                        })?;
-                }
-            }
-        }
-    }
-    ensure!(separated > 5_000, "seed {seed}: only {separated} pairs");
-    Ok(())
-}
-
-/// Compares the order of each pair; how many of them libc's rules tell apart.
-fn compare_pairs(
-    ours: &mut Session,
-    reference: &mut Session,
-    name: &str,
-    call: &str,
-) -> Result<usize> {
-    let ask = |session: &mut Session, name: &str, who: Option<&str>| -> Result<Vec<String>> {
-        // Absolute: where one family is missing glibc would go on to names that are not ours.
-        let name = format!("{name}.shop.svc.cluster.local.");
-        let reply = session.ask(&format!("gai {name} 80 {call}"))?;
-        ensure!(
-            reply.error.is_some() || who.is_none_or(|who| reply.who() == who),
-            "from {}",
-            reply.who()
-        );
-        Ok(reply.entries.into_iter().map(|one| one.address).collect())
-    };
-    let expected = ask(reference, name, None)?;
-    let again = ask(reference, &turned(name), None)?;
-    let mut got = Vec::new();
-    for _ in 0..4 {
-        got.push(ask(ours, name, Some("zone"))?);
-    }
-    let mut separated = 0;
-    for (place, first) in expected.iter().enumerate() {
-        for second in &expected[place + 1..] {
-            let comes_first = |order: &[String]| -> Option<bool> {
-                let place = |address| order.iter().position(|one| one == address);
-                Some(place(first)? < place(second)?)
-            };
-            if comes_first(&again) != Some(true) {
-                continue;
-            }
-            separated += 1;
-            for order in &got {
-                ensure!(
-                    comes_first(order) == Some(true),
-                    "{call}: {first} is before {second}: libc {expected:?}, ours {order:?}"
-                );
-            }
-        }
-    }
-    ensure!(
-        got.iter().all(|order| order.len() == expected.len()),
-        "{call}: libc {expected:?}, ours {got:?}"
-    );
-    Ok(separated)
 }
 
 /// Behind NSS glibc sorts by itself what the module gives it.
