@@ -8,6 +8,12 @@ pub(crate) const EAI_NONAME: c_int = -2;
 pub(crate) const EAI_NODATA: c_int = -5;
 pub(crate) const EAI_MEMORY: c_int = -10;
 pub(crate) const EAI_SYSTEM: c_int = -11;
+pub(crate) const EAI_OVERFLOW: c_int = -12;
+
+pub(crate) const NI_NUMERICHOST: c_int = 1;
+pub(crate) const NI_NUMERICSERV: c_int = 2;
+pub(crate) const NI_NAMEREQD: c_int = 8;
+pub(crate) const NI_DGRAM: c_int = 0x10;
 
 pub(crate) const NETDB_INTERNAL: c_int = -1;
 pub(crate) const NETDB_SUCCESS: c_int = 0;

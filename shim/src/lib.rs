@@ -25,6 +25,7 @@ mod addresses;
 mod error;
 mod host;
 mod list;
+mod name_info;
 mod network;
 mod real;
 mod request;
@@ -32,7 +33,7 @@ mod resolver;
 mod service;
 
 use core::ffi::{CStr, c_char, c_int, c_void};
-use libc::{addrinfo, hostent, socklen_t};
+use libc::{addrinfo, hostent, sockaddr, socklen_t};
 use nss_k8s_stub::sys;
 
 /// `getaddrinfo` (POSIX; glibc's nss/getaddrinfo.c, musl's src/network/getaddrinfo.c).
@@ -220,6 +221,47 @@ pub unsafe extern "C" fn gethostbyaddr_r(
                 length,
                 result,
                 resolver_error,
+            ),
+        }
+    }
+}
+
+/// `getnameinfo` (POSIX; glibc's inet/getnameinfo.c, musl's src/network/getnameinfo.c).
+///
+/// # Safety
+/// As the C function: `address` has `length` readable bytes, `host` and `service` are null or have so
+/// many writable bytes as the numbers behind them say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn getnameinfo(
+    address: *const sockaddr,
+    length: socklen_t,
+    host: *mut c_char,
+    host_length: socklen_t,
+    service: *mut c_char,
+    service_length: socklen_t,
+    flags: c_int,
+) -> c_int {
+    let question = name_info::Question {
+        address,
+        length,
+        host,
+        host_length,
+        service,
+        service_length,
+        flags,
+    };
+    // SAFETY: the caller's contract.
+    unsafe {
+        match name_info::answer(&question) {
+            Some(code) => code,
+            None => real::getnameinfo(
+                address,
+                length,
+                host,
+                host_length,
+                service,
+                service_length,
+                flags,
             ),
         }
     }

@@ -7,7 +7,7 @@
 use crate::error;
 use core::ffi::{c_char, c_int, c_void};
 use core::ptr::{NonNull, null_mut};
-use libc::{addrinfo, hostent, socklen_t};
+use libc::{addrinfo, hostent, sockaddr, socklen_t};
 use nss_k8s_stub::sys::{self, NextFunction, ResolverState};
 
 /// Defines, per row, a function that calls the host's.
@@ -108,6 +108,20 @@ real! {
         resolver_error: *mut c_int,
     // SAFETY: the caller's contract.
     ) -> c_int, absent unsafe { no_result(result, resolver_error) };
+
+    /// The real `getnameinfo`.
+    fn getnameinfo(
+        address: *const sockaddr,
+        length: socklen_t,
+        host: *mut c_char,
+        host_length: socklen_t,
+        service: *mut c_char,
+        service_length: socklen_t,
+        flags: c_int,
+    ) -> c_int, absent {
+        sys::set_errno(libc::ENOSYS);
+        error::EAI_SYSTEM
+    };
 
     /// glibc's `res_ninit`, which fills a state from resolv.conf.
     fn __res_ninit(state: *mut ResolverState) -> c_int, absent -1;

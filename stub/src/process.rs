@@ -12,7 +12,9 @@ use crate::walk::{ignore, is_ours, walk};
 use core::ffi::CStr;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
-use nss_k8s_zone::{Address, Families, Found, Name, Now, Reader, Snapshot, Unavailable};
+use nss_k8s_zone::{
+    Address, Families, Family, Found, Name, Now, Reader, Snapshot, Unavailable, text,
+};
 
 /// Where every pod finds its zone.
 const ZONE_PATH: &CStr = c"/run/nss-k8s/zone.v1";
@@ -96,6 +98,11 @@ fn reverse_or_pass(address: &Address, door: Door, names: &mut [Name]) -> Result<
     }
     let resolv_conf = files.settings.open(door)?;
     refuse_patched(libc, resolv_conf)?;
+    // Both libcs ask DNS for the IPv4 address that a mapped one carries.
+    let plain = match address.family {
+        Family::V6 if STANDS_BEFORE_LIBC => text::unmapped(address.octets),
+        _ => *address,
+    };
     let outcome = read(path, now, &mut |snapshot| {
         let view = View {
             snapshot,
@@ -104,7 +111,7 @@ fn reverse_or_pass(address: &Address, door: Door, names: &mut [Name]) -> Result<
         if !is_ours(resolv_conf, &view) {
             return Outcome::Pass(Reason::Foreign);
         }
-        match snapshot.names(address, names) {
+        match snapshot.names(&plain, names) {
             Found::Answer { count } => Outcome::Answer { count },
             Found::NoData => Outcome::NoData,
             Found::NxDomain => Outcome::NxDomain,

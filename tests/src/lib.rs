@@ -17,6 +17,7 @@
 )]
 
 pub mod artifacts;
+pub mod batch;
 pub mod case;
 pub mod compiled;
 pub mod corpus;

@@ -103,7 +103,11 @@ fn every_entry_point_is_reached() -> Result<()> {
             "_nss_k8s_gethostbyaddr_r",
             "gethostbyaddr_r",
         ),
-        ("name 10.96.1.10 80 0", "_nss_k8s_gethostbyaddr_r", ""),
+        (
+            "name 10.96.1.10 80 0",
+            "_nss_k8s_gethostbyaddr_r",
+            "getnameinfo",
+        ),
     ];
     for door in Door::OURS {
         let mut session = Session::start(&pod, door)?;

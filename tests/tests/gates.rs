@@ -53,6 +53,7 @@ fn guests() -> Result<[Guest; 2]> {
                 "gethostbyname2",
                 "gethostbyname2_r",
                 "gethostbyname_r",
+                "getnameinfo",
                 "res_nquery",
                 "res_nquerydomain",
                 "res_nsearch",

@@ -1,0 +1,110 @@
+//! Many commands for one process of a probe: given all at once, compared with the same process without
+//! us.
+
+use crate::{artifacts, pod::Pod, probe, session::Door};
+use anyhow::{Context, Result, bail, ensure};
+use std::{
+    io::{Read, Write, pipe},
+    process::Stdio,
+};
+
+/// Whether libc and the shim say the same to each command; how many of them were ours.
+///
+/// # Errors
+/// With every difference.
+pub fn agree(pod: &Pod, probe: &str, door: Door, commands: &[String]) -> Result<usize> {
+    let reference = run(pod, probe, door.reference(), commands)?;
+    let before = pod.dns()?.take_log();
+    ensure!(!before.is_empty(), "the server was never asked");
+    let ours = run(pod, probe, door, commands)?;
+    let mut differences = Vec::new();
+    for ((command, reference), ours) in commands.iter().zip(&reference).zip(&ours) {
+        if reference.said != ours.said {
+            differences.push(format!(
+                "{door:?}: {command} (from {})\n libc: {:#?}\n ours: {:#?}",
+                ours.who, reference.said, ours.said
+            ));
+        }
+    }
+    if !differences.is_empty() {
+        bail!(
+            "{} of {} differ:\n{}",
+            differences.len(),
+            commands.len(),
+            differences.join("\n")
+        );
+    }
+    Ok(ours.iter().filter(|reply| reply.is_ours()).count())
+}
+
+/// What came of one command.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// What the probe printed, records of a section sorted.
+    pub said: Vec<String>,
+    /// What our debug line says after the arrow; empty without us.
+    pub who: String,
+}
+
+impl Reply {
+    /// Whether the zone or the hosts file as we read it decided.
+    pub fn is_ours(&self) -> bool {
+        ["zone", "nodata", "nxdomain", "hosts"].contains(&self.who.as_str())
+    }
+}
+
+/// Gives all commands to one process of `probes/PROBE.c` behind `door`.
+pub fn run(pod: &Pod, probe: &str, door: Door, commands: &[String]) -> Result<Vec<Reply>> {
+    let program = probe::program(probe, door.libc())?;
+    let mut command = pod.command(program.to_str().context("path")?);
+    door.open(&mut command, &artifacts::guests()?);
+    let (mut output, writer) = pipe()?;
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .spawn()?;
+    drop(command);
+    let mut input = child.stdin.take().context("no input")?;
+    let script = commands.join("\n") + "\n";
+    let feeder = std::thread::spawn(move || input.write_all(script.as_bytes()));
+    let mut text = String::new();
+    output.read_to_string(&mut text)?;
+    let status = child.wait()?;
+    let fed = feeder.join();
+    ensure!(
+        status.success() && matches!(fed, Ok(Ok(()))),
+        "{status}: {text}"
+    );
+    let mut replies = Vec::new();
+    let (mut said, mut who) = (Vec::new(), String::new());
+    for line in text.lines() {
+        if let Some(note) = line.strip_prefix("nss-k8s: ") {
+            ensure!(who.is_empty(), "two notes for one lookup: {text}");
+            who = note.rsplit(" -> ").next().unwrap_or("").to_owned();
+        } else if line == "." {
+            said.sort_by_key(|line: &String| line.starts_with("record").then(|| line.clone()));
+            replies.push(Reply {
+                said: std::mem::take(&mut said),
+                who: std::mem::take(&mut who),
+            });
+        } else {
+            // The recording server does not spell these as CoreDNS does.
+            let is_recorded = ["record authority", "record additional"]
+                .iter()
+                .any(|section| line.starts_with(section));
+            said.push(if is_recorded {
+                line.to_lowercase()
+            } else {
+                line.to_owned()
+            });
+        }
+    }
+    ensure!(
+        replies.len() == commands.len(),
+        "{} replies to {} commands: {text}",
+        replies.len(),
+        commands.len()
+    );
+    Ok(replies)
+}
