@@ -41,6 +41,8 @@ for pair in openssl:openssl curl:curl ip:iproute2 unshare:util-linux gcc:gcc mus
     command -v "${pair%%:*}" >/dev/null || { echo "run.sh: needs ${pair%%:*} (Debian: ${pair##*:}); make prepare" >&2; exit 1; }
 done
 
+# The other libcs, while there is a network.
+tests/libcs/unpack.sh >/dev/null
 programs=$("$here/build.sh" "$cache")
 old=$(old_etcd)
 export NSS_K8S_CLUSTER_PROGRAMS=$programs

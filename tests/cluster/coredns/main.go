@@ -1,4 +1,4 @@
-// The reference that answers are compared with: CoreDNS with the plugins of kubeadm's Corefile and no others.
+// The reference that answers are compared with: CoreDNS with the plugins of kubeadm's Corefile but cache and prometheus.
 package main
 
 import (
@@ -9,7 +9,6 @@ import (
 	_ "github.com/coredns/coredns/plugin/health"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/loadbalance"
-	_ "github.com/coredns/coredns/plugin/log"
 	_ "github.com/coredns/coredns/plugin/loop"
 	_ "github.com/coredns/coredns/plugin/ready"
 	_ "github.com/coredns/coredns/plugin/reload"

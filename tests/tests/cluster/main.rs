@@ -30,6 +30,7 @@ mod faults;
 mod golang;
 mod latency;
 mod live;
+mod messages;
 mod names;
 mod odd;
 mod options;

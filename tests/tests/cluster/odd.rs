@@ -1,9 +1,9 @@
-//! What `fixtures/odd.yaml` has, answered as CoreDNS answers it.
+//! What `fixtures/odd.yaml` has, answered as CoreDNS answers it: by every entry point and as messages.
 
 use crate::{
     agent::{Agent, Directory},
     control_plane::{shared, until},
-    coredns, live,
+    coredns, live, messages,
 };
 use anyhow::{Result, ensure};
 use nss_k8s_tests::{corpus::Room, wire::kind};
@@ -97,8 +97,20 @@ fn odd_objects_are_answered_as_coredns_answers_them() -> Result<()> {
         .iter()
         .map(|name| format!("{name}.odd.svc.cluster.local"));
     let names: Vec<String> = names.collect();
+    let mut questions = Vec::new();
     let mut calls = Vec::new();
     for name in &names {
+        for kind in [
+            kind::A,
+            kind::AAAA,
+            kind::SRV,
+            kind::CNAME,
+            kind::TXT,
+            kind::PTR,
+            kind::ANY,
+        ] {
+            questions.push((name.clone(), kind));
+        }
         for family in ["UNSPEC", "INET", "INET6"] {
             calls.push(format!("gai {name} - {family} 1 0 2"));
         }
@@ -111,6 +123,8 @@ fn odd_objects_are_answered_as_coredns_answers_them() -> Result<()> {
     let report = rig.run(&[Room::made_up("odd", calls)])?;
     live::say("odd objects", &report, &asked);
     report.require(50)?;
+    let twice = Some("ports.odd.svc.cluster.local");
+    messages::compare(&directory, coredns, &questions, 100, twice)?;
     ensure!(agent.stop()?.success(), "an orderly stop is a success");
     Ok(())
 }
