@@ -136,7 +136,6 @@ impl<'a> Place<'a> {
 /// Where libc is asked, our zone answers; who asks nobody is answered by it, and no one else.
 fn require_ours(seen: &[(&str, bool, Seen)]) -> Result<()> {
     for (lookup, ours, seen) in seen {
-        println!("go: {lookup}: {} from {}", seen.answer, seen.who);
         ensure!(
             !ours || seen.who == "zone",
             "{lookup}: answered by {}",
