@@ -6,41 +6,106 @@
 //! | `all` | the runtime's way to all addresses |
 //! | `v4` | its way to IPv4 addresses only, or its `gethostbyname` |
 //! | `reverse` | its way from an address to a name |
+//! | `a`, `aaaa`, `srv`, `there` | PHP's functions for records of those types, or for A at all |
 
-use crate::world::{DOORS, Place, World};
+use crate::world::{DOORS, Place, Said, World};
 use anyhow::{Context, Result, ensure};
 use nss_k8s_tests::session::Door;
 use std::{net::IpAddr, path::Path, process::Command};
 
-/// Arguments, what must be found (sorted; nothing: an error), and who must say so.
-const QUESTIONS: [(&str, &str, &str); 8] = [
-    ("all:api", "10.96.1.10", "zone"),
-    ("all:web.shop", "10.96.1.11 fd00:96::11", "zone"),
-    ("all:six.shop.svc.cluster.local", "fd00:96::12", "zone"),
-    (
+/// One argument.
+#[derive(Debug)]
+struct Question {
+    argument: &'static str,
+    /// Sorted; nothing: an error.
+    found: &'static str,
+    /// Who must say so.
+    verdict: &'static str,
+    /// Behind which doors.
+    doors: &'static [Door],
+}
+
+/// A question for both doors.
+const fn ask(argument: &'static str, found: &'static str, verdict: &'static str) -> Question {
+    Question {
+        argument,
+        found,
+        verdict,
+        doors: &DOORS,
+    }
+}
+
+/// The same for one door.
+const fn ask_behind(
+    doors: &'static [Door],
+    argument: &'static str,
+    found: &'static str,
+    verdict: &'static str,
+) -> Question {
+    Question {
+        argument,
+        found,
+        verdict,
+        doors,
+    }
+}
+
+const NSS: &[Door] = &[Door::Nss];
+const SHIM: &[Door] = &[Door::ShimGlibc];
+
+const QUESTIONS: [Question; 16] = [
+    ask("all:api", "10.96.1.10", "zone"),
+    ask("all:web.shop", "10.96.1.11 fd00:96::11", "zone"),
+    ask("all:six.shop.svc.cluster.local", "fd00:96::12", "zone"),
+    ask(
         "all:postgres.db",
         "10.244.1.10 10.244.1.11 10.244.1.13 fd00:244::10",
         "zone",
     ),
-    ("all:api.nowhere.svc.cluster.local.", "", "nxdomain"),
-    ("v4:web", "10.96.1.11", "zone"),
-    (
+    ask("all:api.nowhere.svc.cluster.local.", "", "nxdomain"),
+    ask("v4:web", "10.96.1.11", "zone"),
+    ask(
         "v4:postgres.db.svc",
         "10.244.1.10 10.244.1.11 10.244.1.13",
         "zone",
     ),
-    ("v4:api.nowhere.svc.cluster.local.", "", "nxdomain"),
+    ask("v4:api.nowhere.svc.cluster.local.", "", "nxdomain"),
+    // The preload library leaves getnameinfo to libc.
+    ask_behind(
+        NSS,
+        "reverse:10.96.1.10",
+        "api.shop.svc.cluster.local",
+        "zone",
+    ),
+    ask_behind(
+        NSS,
+        "reverse:fd00:96::11",
+        "web.shop.svc.cluster.local",
+        "zone",
+    ),
+    // res_nsearch is no call that NSS has a part in.
+    ask_behind(SHIM, "a:web", "10.96.1.11", "zone"),
+    ask_behind(SHIM, "aaaa:web.shop", "fd00:96::11", "zone"),
+    ask_behind(SHIM, "a:api.nowhere.svc.cluster.local.", "", "nxdomain"),
+    ask_behind(SHIM, "there:postgres-0.postgres.db", "there", "zone"),
+    ask_behind(SHIM, "there:web.nowhere.svc.cluster.local.", "", "nxdomain"),
+    ask_behind(
+        SHIM,
+        "srv:_http._tcp.web.shop.svc.cluster.local",
+        "0 50 80 web.shop.svc.cluster.local",
+        "zone",
+    ),
 ];
 
-/// Every kind.
-const ALL: [&str; 2] = ["all", "v4"];
+/// What most runtimes have.
+const MOST: [&str; 3] = ["all", "v4", "reverse"];
 
 #[test]
 fn python() -> Result<()> {
     let script = script("lookup.py");
     hold(
         &["/usr/bin/python3", &script],
-        &ALL,
+        &MOST,
         &["getaddrinfo", "gethostbyname_r"],
     )
 }
@@ -48,7 +113,7 @@ fn python() -> Result<()> {
 #[test]
 fn node() -> Result<()> {
     let script = script("lookup.mjs");
-    hold(&["node", &script], &ALL, &["getaddrinfo"])
+    hold(&["node", &script], &MOST, &["getaddrinfo"])
 }
 
 #[test]
@@ -58,7 +123,7 @@ fn java() -> Result<()> {
     compile(&["javac", "-d", folder, &script("Lookup.java")])?;
     hold(
         &["java", "-Xshare:auto", "-cp", folder, "Lookup"],
-        &ALL,
+        &MOST,
         &["getaddrinfo"],
     )
 }
@@ -66,14 +131,18 @@ fn java() -> Result<()> {
 #[test]
 fn ruby() -> Result<()> {
     let script = script("lookup.rb");
-    hold(&["ruby", &script], &ALL, &["getaddrinfo"])
+    hold(&["ruby", &script], &MOST, &["getaddrinfo"])
 }
 
 #[test]
 fn php() -> Result<()> {
     // socket_addrinfo_lookup is of an extension, which PHP loads with RTLD_DEEPBIND: see bypass.rs.
     let script = script("lookup.php");
-    hold(&["php", "-n", &script], &["v4"], &["gethostbyname_r"])
+    hold(
+        &["php", "-n", &script],
+        &["v4", "reverse", "a", "aaaa", "there", "srv"],
+        &["gethostbyname_r", "res_nsearch"],
+    )
 }
 
 #[test]
@@ -81,7 +150,7 @@ fn perl() -> Result<()> {
     let script = script("lookup.pl");
     hold(
         &["perl", &script],
-        &ALL,
+        &MOST,
         &["getaddrinfo", "gethostbyname_r"],
     )
 }
@@ -98,70 +167,75 @@ fn rust() -> Result<()> {
         program,
         &script("lookup.rs"),
     ])?;
-    hold(&[program], &ALL, &["getaddrinfo"])
+    hold(&[program], &["all", "v4"], &["getaddrinfo"])
 }
 
-/// Holds every question of the given kinds behind both doors: the same output as libc's with a DNS server, from the
-/// zone, through exactly these `calls` of the preload library; and without us no answer at all.
+/// Holds every question of the given kinds behind its doors: the same output as libc's with a DNS
+/// server, from the zone, through exactly these `calls` of the preload library; and without us no
+/// answer at all.
 fn hold(line: &[&str], kinds: &[&str], calls: &[&str]) -> Result<()> {
     let world = World::start()?;
-    let questions: Vec<_> = QUESTIONS
-        .iter()
-        .filter(|(argument, _, _)| kinds.iter().any(|kind| argument.starts_with(kind)))
-        .collect();
-    let arguments = questions.iter().map(|(argument, _, _)| argument);
-    let line: Vec<&str> = line.iter().chain(arguments).copied().collect();
-    let reference = answers(&world.reference, Door::PlainGlibc, &line)?.1;
-    for ((argument, wanted, _), given) in questions.iter().zip(&reference) {
-        let right = if wanted.is_empty() {
-            given.starts_with("! ")
-        } else {
-            given == wanted
-        };
-        ensure!(right, "{line:?} {argument}: libc alone says {given}");
-    }
     for door in DOORS {
-        let (said, answers) = answers(&world.dark, door, &line)?;
+        let questions: Vec<_> = QUESTIONS
+            .iter()
+            .filter(|question| {
+                let kind = question.argument.split(':').next();
+                question.doors.contains(&door) && kind.is_some_and(|kind| kinds.contains(&kind))
+            })
+            .collect();
+        let line: Vec<&str> = line
+            .iter()
+            .copied()
+            .chain(questions.iter().map(|question| question.argument))
+            .collect();
+        let (_, reference) = answers(&world.reference, Door::PlainGlibc, &line, &questions)?;
+        for (question, given) in questions.iter().zip(&reference) {
+            let right = if question.found.is_empty() {
+                given.starts_with("! ")
+            } else {
+                given == question.found
+            };
+            ensure!(right, "{line:?}: {question:?}: libc alone says {given}");
+        }
+        let (said, given) = answers(&world.dark, door, &line, &questions)?;
         ensure!(
-            answers == reference,
-            "{door:?} {line:?}: {answers:?}, libc alone {reference:?}\n{said:?}"
+            given == reference,
+            "{door:?} {line:?}: {given:?}, libc alone {reference:?}\n{said:?}"
         );
-        for (argument, _, verdict) in &questions {
-            let (_, name) = argument.split_once(':').context("KIND:NAME")?;
-            said.require_verdict(name, verdict, &(door, &line))?;
+        for question in &questions {
+            let (_, name) = question.argument.split_once(':').context("KIND:NAME")?;
+            said.require_verdict(name, question.verdict, &(door, &line))?;
         }
         if door == Door::ShimGlibc {
             ensure!(said.calls() == calls, "{line:?} called {:?}", said.calls());
         }
+        let (_, alone) = answers(&world.dark, Door::PlainGlibc, &line, &questions)?;
+        ensure!(
+            alone.iter().all(|answer| answer.starts_with("! ")),
+            "{line:?}: answered without us and without DNS: {alone:?}"
+        );
     }
-    let (_, alone) = answers(&world.dark, Door::PlainGlibc, &line)?;
-    ensure!(
-        alone.iter().all(|answer| answer.starts_with("! ")),
-        "{line:?}: answered without us and without DNS: {alone:?}"
-    );
     Ok(())
 }
 
-/// What was found for each argument: addresses in one form and sorted, other words as they are.
-fn answers(place: &Place, door: Door, line: &[&str]) -> Result<(crate::world::Said, Vec<String>)> {
+/// What was found for each question: addresses in one form and sorted, other words as they are.
+fn answers(
+    place: &Place,
+    door: Door,
+    line: &[&str],
+    questions: &[&Question],
+) -> Result<(Said, Vec<String>)> {
     let said = place.run(door, line)?;
     let mut answers = Vec::new();
-    for argument in line.iter().filter(|argument| is_question(argument)) {
+    for question in questions {
         let found = said
             .text
             .lines()
-            .find_map(|text| text.strip_prefix(argument)?.strip_prefix(' '))
-            .with_context(|| format!("{door:?} {line:?}: no line for {argument}: {said:?}"))?;
+            .find_map(|text| text.strip_prefix(question.argument)?.strip_prefix(' '))
+            .with_context(|| format!("{door:?} {line:?}: no line for {question:?}: {said:?}"))?;
         answers.push(normal(found));
     }
     Ok((said, answers))
-}
-
-/// Whether an argument of a command line is one of KIND:NAME.
-fn is_question(argument: &str) -> bool {
-    ["all:", "v4:", "reverse:"]
-        .iter()
-        .any(|kind| argument.starts_with(kind))
 }
 
 /// Addresses in Rust's spelling and sorted; anything else unchanged.

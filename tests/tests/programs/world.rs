@@ -2,11 +2,13 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use nss_k8s_tests::{
-    artifacts, http,
+    artifacts,
+    dns::Script,
+    http,
     namespace::run,
     pod::{Pod, Recipe},
     session::Door,
-    shop,
+    shop, wire,
     zonefile::Agent,
 };
 use std::{
@@ -53,7 +55,7 @@ impl World {
         let place = |zone: Option<PathBuf>, server: bool| {
             let pod = Pod::start(Recipe {
                 zone,
-                dns: server.then(shop::script),
+                dns: server.then(script),
                 addresses: ["10.96.1.10", "10.96.1.11", "fd00:96::11"]
                     .map(str::to_owned)
                     .into(),
@@ -184,6 +186,18 @@ impl Debug for Said {
         }
         Ok(())
     }
+}
+
+/// The shop's facts, and the port of `web` that has a name.
+fn script() -> Script {
+    // Priority, weight (of one hundred, for two addresses), port.
+    let mut data = [0, 50, 80].map(u16::to_be_bytes).concat();
+    data.extend(wire::name("web.shop.svc.cluster.local"));
+    shop::script().record(
+        "_http._tcp.web.shop.svc.cluster.local",
+        wire::kind::SRV,
+        data,
+    )
 }
 
 /// Copies a JVM's folder of `/etc` into the pod's: its policies are links to there.

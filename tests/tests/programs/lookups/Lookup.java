@@ -20,7 +20,11 @@ public class Lookup {
     private static List<String> lookUp(String kind, String name) throws UnknownHostException {
         List<String> found = new ArrayList<>();
         if (kind.equals("reverse")) {
-            found.add(InetAddress.getByName(name).getCanonicalHostName());
+            InetAddress address = InetAddress.getByName(name);
+            if (address.getCanonicalHostName().equals(address.getHostAddress())) {
+                throw new UnknownHostException("no name");
+            }
+            found.add(address.getCanonicalHostName());
             return found;
         }
         for (InetAddress address : InetAddress.getAllByName(name)) {

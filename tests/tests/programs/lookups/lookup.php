@@ -18,11 +18,16 @@ function look_up(string $kind, string $name): array|false
         case 'reverse':
             $host = gethostbyaddr($name);
             return $host === $name ? false : [$host];
-        case 'a':
-            $found = @dns_get_record($name, DNS_A);
-            return $found === false || $found === [] ? false : array_column($found, 'ip');
+        case 'there':
+            return checkdnsrr($name, 'A') ? ['there'] : false;
         default:
-            return checkdnsrr($name, strtoupper($kind)) ? ['there'] : false;
+            $types = ['a' => DNS_A, 'aaaa' => DNS_AAAA, 'srv' => DNS_SRV];
+            $found = @dns_get_record($name, $types[$kind]);
+            return $found === false || $found === [] ? false : array_map(
+                fn ($each) => $each['ip'] ?? $each['ipv6'] ??
+                    "{$each['pri']} {$each['weight']} {$each['port']} {$each['target']}",
+                $found
+            );
     }
 }
 
