@@ -83,20 +83,24 @@ struct Item {
     rank: u64,
     /// Among equals of `rank`: the lower, the earlier.
     scope: u32,
-    /// The source's interface; `u32::MAX`: not known.
+    /// The source's interface; 0: not known.
     index: u32,
     /// Among equals of both, and of one family: the higher, the earlier.
     prefix: u8,
-    destination: Address,
+    is_v6: bool,
+    /// The destination's.
+    octets: [u8; 16],
 }
 
 impl Item {
+    /// All zeros, which a room is filled with fastest.
     const NOTHING: Self = Self {
         rank: 0,
         scope: 0,
-        index: u32::MAX,
+        index: 0,
         prefix: 0,
-        destination: Address::UNSPECIFIED,
+        is_v6: false,
+        octets: [0; 16],
     };
 
     /// Whether a rule puts this one before the other.
@@ -106,7 +110,7 @@ impl Item {
         } else if self.scope != other.scope {
             self.scope < other.scope
         } else {
-            self.destination.family == other.destination.family && self.prefix > other.prefix
+            self.is_v6 == other.is_v6 && self.prefix > other.prefix
         }
     }
 }
@@ -122,17 +126,21 @@ fn place(
 ) {
     for (item, destination) in items.iter_mut().zip(addresses.iter()) {
         let source = network.source_for(destination);
-        *item = match libc {
-            Libc::Glibc => glibc::item(tables, destination, source),
-            Libc::Musl => musl::item(destination, source),
-        };
+        item.is_v6 = destination.family == Family::V6;
+        item.octets = destination.octets;
+        match libc {
+            Libc::Glibc => glibc::rank(item, tables, destination, source),
+            Libc::Musl => musl::rank(item, destination, source),
+        }
     }
     if libc == Libc::Glibc {
         glibc::prefer_native(network, items);
     }
     merge_sort(items, room);
     for (address, item) in addresses.iter_mut().zip(items.iter()) {
-        *address = item.destination;
+        let family = if item.is_v6 { Family::V6 } else { Family::V4 };
+        let octets = item.octets;
+        *address = Address { family, octets };
     }
 }
 

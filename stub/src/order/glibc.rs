@@ -18,22 +18,20 @@ impl Item {
     }
 }
 
-/// What decides a destination's place, but for rule 7.
-pub(super) fn item(tables: &Tables<'_>, destination: &Address, source: Option<Source>) -> Item {
+/// Fills in what decides a destination's place, but for rule 7.
+pub(super) fn rank(
+    item: &mut Item,
+    tables: &Tables<'_>,
+    destination: &Address,
+    source: Option<Source>,
+) {
     let address = mapped(destination);
-    let scope = scope_of(tables, destination.family, address);
-    // 31 bits; rule 6.
-    let precedence = u64::from(tables.precedence(address)) << 1;
+    // Rule 8: prefer smaller scope.
+    item.scope = scope_of(tables, destination.family, address);
+    // Rule 6: prefer higher precedence; 31 bits.
+    item.rank = u64::from(tables.precedence(address)) << 1;
     // Rule 1: avoid unusable destinations. Rules 2 to 5, 7 and 9 need a source.
-    let Some(source) = source else {
-        return Item {
-            rank: precedence,
-            scope,
-            index: u32::MAX,
-            prefix: 0,
-            destination: *destination,
-        };
-    };
+    let Some(source) = source else { return };
     let Interface {
         index,
         prefix,
@@ -42,7 +40,7 @@ pub(super) fn item(tables: &Tables<'_>, destination: &Address, source: Option<So
     } = source.interface;
     let rules = [
         // Rule 2: prefer matching scope.
-        scope_of(tables, destination.family, source.address) == scope,
+        scope_of(tables, destination.family, source.address) == item.scope,
         // Rule 3: avoid deprecated addresses.
         !is_deprecated,
         // Rule 4: prefer home addresses.
@@ -50,18 +48,13 @@ pub(super) fn item(tables: &Tables<'_>, destination: &Address, source: Option<So
         // Rule 5: prefer matching label.
         tables.label(source.address) == tables.label(address),
     ];
-    let mut rank: u64 = 0;
+    let mut matching: u64 = 0;
     for rule in rules {
-        rank = rank << 1 | u64::from(rule);
+        matching = matching << 1 | u64::from(rule);
     }
-    Item {
-        rank: USABLE | rank << 32 | precedence,
-        // Rule 8: prefer smaller scope.
-        scope,
-        index,
-        prefix: common_prefix(destination.family, address, source.address, prefix),
-        destination: *destination,
-    }
+    item.rank |= USABLE | matching << 32;
+    item.index = index;
+    item.prefix = common_prefix(destination.family, address, source.address, prefix);
 }
 
 /// Rule 7: prefer native transport. Interfaces are looked at only where there are several.
@@ -71,7 +64,7 @@ pub(super) fn prefer_native(network: &mut dyn Network, items: &mut [Item]) {
     if indexes.all(|item| Some(item.index) == first) {
         return;
     }
-    let mut known = (u32::MAX, false);
+    let mut known = (0, false);
     for item in items.iter_mut().filter(|item| item.has_source()) {
         if known.0 != item.index {
             known = (item.index, network.is_native(item.index));

@@ -11,8 +11,8 @@ const USABLE: u32 = 0x4000_0000;
 const MATCHING_SCOPE: u32 = 0x2000_0000;
 const MATCHING_LABEL: u32 = 0x1000_0000;
 
-/// What decides a destination's place.
-pub(super) fn item(destination: &Address, source: Option<Source>) -> Item {
+/// Fills in what decides a destination's place.
+pub(super) fn rank(item: &mut Item, destination: &Address, source: Option<Source>) {
     let address = mapped(destination);
     let (scope, (precedence, label)) = (scope_of_v6(address), policy_of(address));
     let mut key = precedence << 20 | 15_u32.saturating_sub(scope) << 16;
@@ -25,11 +25,7 @@ pub(super) fn item(destination: &Address, source: Option<Source>) -> Item {
             key |= MATCHING_LABEL;
         }
     }
-    Item {
-        rank: u64::from(key),
-        destination: *destination,
-        ..Item::NOTHING
-    }
+    item.rank = u64::from(key);
 }
 
 /// The precedence and the label of an address.

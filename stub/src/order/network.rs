@@ -17,7 +17,7 @@ pub(super) struct Source {
 /// What glibc knows of a source's interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Interface {
-    /// `u32::MAX`: not known.
+    /// 0: not known.
     pub(super) index: u32,
     /// Bits of the network part; 0 where nothing is known.
     pub(super) prefix: u8,
@@ -30,7 +30,7 @@ pub(super) struct Interface {
 impl Interface {
     /// What glibc has of a source that is not on its list.
     pub(super) const UNKNOWN: Self = Self {
-        index: u32::MAX,
+        index: 0,
         prefix: 0,
         is_deprecated: false,
         is_home: false,
@@ -57,7 +57,7 @@ impl Interface {
 
     fn from_facts(facts: u64) -> Self {
         Self {
-            index: u32::try_from(facts & 0xffff_ffff).unwrap_or(u32::MAX),
+            index: u32::try_from(facts & 0xffff_ffff).unwrap_or(0),
             prefix: u8::try_from(facts >> 32 & 0xff).unwrap_or(0),
             is_deprecated: facts >> 40 & 1 != 0,
             is_home: facts >> 41 & 1 != 0,
@@ -239,7 +239,7 @@ fn survey(wanted: Option<u128>, now: u64) -> (Families, Interface) {
 
 /// Whether an interface is no tunnel (glibc's `__check_native`).
 pub(super) fn is_native(index: u32, now: u64) -> bool {
-    if index == u32::MAX {
+    if index == 0 {
         return false;
     }
     let question = Question {

@@ -77,6 +77,7 @@ impl Rows {
     }
 
     /// Puts a row in its place.
+    #[inline(never)]
     fn insert(&mut self, row: Row) -> Option<()> {
         let mut carried = row;
         for slot in self.rows.get_mut(..self.count)? {
@@ -218,26 +219,20 @@ impl Policy {
             (*word, rest) = split_word(trim_start(rest, is_space), is_space);
         }
         let [command, subject, value] = words;
-        match command {
-            b"reload" => self.reloads = subject == b"yes",
-            b"label" => {
-                if let Some(row) = prefix_row(subject, value)? {
-                    self.labels.insert(row)?;
-                }
+        let (rows, row) = match command {
+            b"reload" => {
+                self.reloads = subject == b"yes";
+                return Some(());
             }
-            b"precedence" => {
-                if let Some(row) = prefix_row(subject, value)? {
-                    self.precedences.insert(row)?;
-                }
-            }
-            b"scopev4" => {
-                if let Some(row) = scope_row(subject, value)? {
-                    self.scopes.insert(row)?;
-                }
-            }
-            _ => {}
+            b"label" => (&mut self.labels, prefix_row(subject, value)?),
+            b"precedence" => (&mut self.precedences, prefix_row(subject, value)?),
+            b"scopev4" => (&mut self.scopes, scope_row(subject, value)?),
+            _ => return Some(()),
+        };
+        match row {
+            Some(row) => rows.insert(row),
+            None => Some(()),
         }
-        Some(())
     }
 }
 
