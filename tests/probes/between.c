@@ -2,6 +2,7 @@
  *
  *   SEES       getaddrinfo: says so on standard output, then calls the next one
  *   SEES_HOST  the same for gethostbyname_r alone
+ *   SEES_QUERIES  res_search, as a resolver for tests has it: it fails
  *   GCOMPAT    gnu_get_libc_version, as gcompat gives it to musl processes
  *   NO_LIST    dl_iterate_phdr, whose caller is ended with status 97
  *   COUNTS     malloc, calloc, free from a pool of its own: what it did not give it does not take
@@ -45,6 +46,19 @@ int gethostbyname_r(const char *name, struct hostent *entry, char *buffer, size_
             RTLD_NEXT, "gethostbyname_r");
     say(name);
     return next(name, entry, buffer, length, result, failure);
+}
+#endif
+
+#ifdef SEES_QUERIES
+int res_search(const char *name, int class, int type, unsigned char *answer, int length);
+int res_search(const char *name, int class, int type, unsigned char *answer, int length)
+{
+    (void)name;
+    (void)class;
+    (void)type;
+    (void)answer;
+    (void)length;
+    return -1;
 }
 #endif
 

@@ -265,8 +265,10 @@ int main(int count, char **argument)
     if (strcmp(how, "once") == 0) return look() ? 0 : 1;
     if (strcmp(how, "forks") == 0) right = beside_threads(rounds, NULL);
     else if (strcmp(how, "vfork") == 0) right = beside_threads(rounds, argument);
-    else if (strcmp(how, "close") == 0) right = close_everything();
-    else if (strcmp(how, "signals") == 0) right = under_signals(rounds);
+    else if (strcmp(how, "close") == 0) {
+        rounds = 12;
+        right = close_everything();
+    } else if (strcmp(how, "signals") == 0) right = under_signals(rounds);
     else if (strcmp(how, "jump") == 0) right = leave_by_jumps(rounds);
     else if (strcmp(how, "cancel") == 0) right = cancel_many(rounds);
     else if (strcmp(how, "jail") == 0 && count == 6) {

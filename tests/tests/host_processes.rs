@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use nss_k8s_tests::{
     artifacts, compiled,
     host::{Host, KNOWN, run},
+    libcs::Release,
     probe::{self, Libc},
     session::Door,
 };
@@ -17,20 +18,22 @@ const FORKS: &str = "100";
 /// A child's first lookup needs no lock that a thread of its parent may have held: as in libc alone.
 #[test]
 fn a_child_forked_while_objects_are_listed_resolves() -> Result<()> {
-    let (dark, lit) = (Host::dark()?, Host::lit()?);
+    let dark = Host::dark()?;
+    for release in Release::ALL {
+        let mut command = release.command(&dark.pod, "listing", None)?;
+        command
+            .env("LD_PRELOAD", artifacts::shim()?)
+            .env("NSS_K8S_DEBUG", "1")
+            .args(KNOWN)
+            .arg(FORKS);
+        require_forks(command, release.as_str())?;
+    }
+    // The reference: fewer, as each is a conversation with a server.
+    let lit = Host::lit()?;
     for libc in [Libc::Glibc, Libc::Musl] {
-        let program = compiled::program("loader", "loader", libc, &[])?;
-        let mut command = dark.preloaded(&program, &[artifacts::shim()?])?;
-        command.args(KNOWN).args(["fork", FORKS]);
-        let (text, notes) = run(command)?;
-        ensure!(
-            text == format!("right {FORKS} of {FORKS}\n")
-                && notes.matches("\"api\" -> zone\n").count().to_string() == FORKS,
-            "{libc:?}: {text}{notes}"
-        );
-        // The reference: fewer, as each is a conversation with a server.
+        let program = compiled::program("listing", "listing", libc, &[])?;
         let mut command = lit.preloaded(&program, &[])?;
-        command.args(KNOWN).args(["fork", "10"]);
+        command.args(KNOWN).arg("10");
         let (text, _) = run(command)?;
         ensure!(text == "right 10 of 10\n", "{libc:?} alone: {text}");
     }
@@ -41,7 +44,7 @@ fn a_child_forked_while_objects_are_listed_resolves() -> Result<()> {
 #[test]
 fn a_child_forked_under_an_explicit_loader_resolves() -> Result<()> {
     let host = Host::dark()?;
-    let program = compiled::program("loader", "loader", Libc::Glibc, &[])?;
+    let program = compiled::program("listing", "listing", Libc::Glibc, &[])?;
     let header = Command::new("readelf").arg("-lW").arg(&program).output()?;
     let header = String::from_utf8(header.stdout)?;
     let (_, rest) = header
@@ -49,12 +52,17 @@ fn a_child_forked_under_an_explicit_loader_resolves() -> Result<()> {
         .context("no interpreter")?;
     let (loader, _) = rest.split_once(']').context("no interpreter")?;
     let mut command = host.preloaded(Path::new(loader), &[artifacts::shim()?])?;
-    command.arg(program).args(KNOWN).args(["fork", FORKS]);
+    command.arg(program).args(KNOWN).arg(FORKS);
+    require_forks(command, "by name")
+}
+
+/// Every child must be right, and the zone have answered it.
+fn require_forks(command: Command, what: &str) -> Result<()> {
     let (text, notes) = run(command)?;
     ensure!(
         text == format!("right {FORKS} of {FORKS}\n")
             && notes.matches("\"api\" -> zone\n").count().to_string() == FORKS,
-        "{text}{notes}"
+        "{what}: {text}{notes}"
     );
     Ok(())
 }
@@ -139,14 +147,13 @@ fn a_library_preloaded_after_ours_sees_every_call() -> Result<()> {
         (Libc::Glibc, ["-DSEES", "-DNDEBUG"]),
         (Libc::Musl, ["-DSEES", "-DNDEBUG"]),
         (Libc::Glibc, ["-DSEES_HOST", "-DNDEBUG"]),
+        // This one sees no call of the probe's, and is passed everything all the same.
+        (Libc::Glibc, ["-DSEES_QUERIES", "-DNDEBUG"]),
+        (Libc::Musl, ["-DSEES_QUERIES", "-DNDEBUG"]),
     ] {
         let program = probe::program("lookup", libc)?;
-        let name = if flags[0] == "-DSEES" {
-            "between-sees"
-        } else {
-            "between-sees-host"
-        };
-        let between = compiled::library("between", name, libc, &flags)?;
+        let name = format!("between{}", flags[0]);
+        let between = compiled::library("between", &name, libc, &flags)?;
         let shim = artifacts::shim()?;
         for (libraries, who) in [
             ([shim.clone(), between.clone()], "pass(libc)"),
@@ -160,7 +167,10 @@ fn a_library_preloaded_after_ours_sees_every_call() -> Result<()> {
                 let mut command = host.preloaded(&program, &libraries)?;
                 command.args(words);
                 let (text, notes) = run(command)?;
-                let stands_before_it = (flags[0] == "-DSEES") == (words[0] == "gai");
+                let stands_before_it = matches!(
+                    (flags[0], words[0]),
+                    ("-DSEES", "gai") | ("-DSEES_HOST", "hostr")
+                );
                 ensure!(
                     text.contains("10.96.1.10")
                         && text.contains("seen api\n") == stands_before_it

@@ -52,7 +52,7 @@ fn a_daemon_closes_everything() -> Result<()> {
     let host = Host::dark()?;
     for door in Door::OURS {
         let text = flow(&host, door, &["close"])?;
-        ensure!(text == "left over 0\nright 12 of 1\n", "{door:?}: {text}");
+        ensure!(text == "left over 0\nright 12 of 12\n", "{door:?}: {text}");
     }
     Ok(())
 }
@@ -151,7 +151,7 @@ fn a_static_program_lives_with_the_module() -> Result<()> {
     let flags = ["-static", "-Wl,--no-warnings"];
     let program = compiled::program("flow", "flow-static", Libc::Glibc, &flags)?;
     for (words, wanted) in [
-        (&["close"][..], "left over 0\nright 12 of 1\n"),
+        (&["close"][..], "left over 0\nright 12 of 12\n"),
         (&["signals", "5000"], "right 5000 of 5000\n"),
         (&["vfork", "20"], "right 20 of 20\n"),
     ] {

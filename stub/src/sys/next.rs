@@ -64,6 +64,17 @@ const INTERPOSED: [SymbolName; 8] = [
     SymbolName::new(c"gethostbyaddr"),
     SymbolName::new(c"gethostbyaddr_r"),
 ];
+/// What libresolv defines, too: before glibc 2.34 it is a part of the libc that stands before it.
+const QUERIES: [SymbolName; 6] = [
+    SymbolName::new(c"res_query"),
+    SymbolName::new(c"res_search"),
+    SymbolName::new(c"res_nquery"),
+    SymbolName::new(c"res_nsearch"),
+    SymbolName::new(c"__res_nquery"),
+    SymbolName::new(c"__res_nsearch"),
+];
+/// What libresolv alone defines (as `dn_expand` in C).
+const LIBRESOLV: SymbolName = SymbolName::new(c"__dn_expand");
 const FREE_LIST: SymbolName = SymbolName::new(c"freeaddrinfo");
 
 /// A list of the loaded objects, in load order.
@@ -83,7 +94,7 @@ fn find_libc(list: List) -> u8 {
             } else {
                 UNDECIDED
             };
-        } else if passed_ours && INTERPOSED.iter().any(|name| object.symbol(name).is_some()) {
+        } else if passed_ours && stands_between(object) {
             found = UNDECIDED;
         }
         match found {
@@ -92,6 +103,12 @@ fn find_libc(list: List) -> u8 {
         }
     });
     found
+}
+
+/// Whether an object wants to see the program's calls.
+fn stands_between(object: &Object) -> bool {
+    let defines = |names: &[SymbolName]| names.iter().any(|name| object.symbol(name).is_some());
+    defines(&INTERPOSED) || (defines(&QUERIES) && object.symbol(&LIBRESOLV).is_none())
 }
 
 /// Which libc an object is; `UNDECIDED` when it is none that we know.
