@@ -7,7 +7,8 @@
  *   FUNCTION NAME TYPE SIZE             with a buffer of SIZE bytes; "-" is a null pointer
  *   FUNCTION NAME DOMAIN TYPE SIZE      of the querydomain functions
  *   init                                res_init
- *   patch ndots|server|domain|option|retry   changes the thread's state (glibc) behind libc's back
+ *   patch init|ndots|server|domain|option|retry   changes the thread's state (glibc) behind libc's back
+ *   getaddrinfo NAME | gethostbyname NAME    lookups of another kind with that state
  *   state                               what of the state lookups leave behind
  *
  * The message is printed as it parses, so that compression makes no difference: header, question,
@@ -30,25 +31,12 @@
 #define FILLER 0xa5
 
 #ifdef __GLIBC__
-/* The header renames before 2.34; here each name is itself. */
-#undef res_query
-#undef res_search
-#undef res_querydomain
-#undef res_nquery
-#undef res_nsearch
-#undef res_nquerydomain
-#define PLAIN(name, ...) extern int name(__VA_ARGS__)
+/* Before 2.34 the header gives the names two underscores, and the library has no others. */
 #define OLD(name, ...) \
     extern int old_##name(__VA_ARGS__); \
     __asm__(".symver old_" #name ", __" #name "@GLIBC_2.2.5")
 #define ASKED const char *, int, int, unsigned char *, int
 #define ASKED_JOINED const char *, const char *, int, int, unsigned char *, int
-PLAIN(res_query, ASKED);
-PLAIN(res_search, ASKED);
-PLAIN(res_querydomain, ASKED_JOINED);
-PLAIN(res_nquery, res_state, ASKED);
-PLAIN(res_nsearch, res_state, ASKED);
-PLAIN(res_nquerydomain, res_state, ASKED_JOINED);
 OLD(res_query, ASKED);
 OLD(res_search, ASKED);
 OLD(res_querydomain, ASKED_JOINED);
@@ -206,9 +194,26 @@ static void ask(char **word)
     print_message(length < 0 ? written() : length < size ? length : size);
 }
 
+/* Addresses by functions that are not of resolv.h. */
+static void look_up(const char *function, const char *name)
+{
+    char text[INET_ADDRSTRLEN];
+    if (strcmp(function, "gethostbyname") == 0) {
+        struct hostent *host = gethostbyname(name);
+        puts(host ? inet_ntop(AF_INET, host->h_addr_list[0], text, sizeof text) : "none");
+    } else {
+        struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM}, *list = NULL;
+        int code = getaddrinfo(name, NULL, &hints, &list);
+        if (code) printf("error %d\n", code);
+        else puts(inet_ntop(AF_INET, &((struct sockaddr_in *)list->ai_addr)->sin_addr, text, sizeof text));
+        if (list) freeaddrinfo(list);
+    }
+}
+
 #ifdef __GLIBC__
 static void patch(const char *what)
 {
+    if (strcmp(what, "init") == 0) res_init();
     if (strcmp(what, "ndots") == 0) _res.ndots = 1;
     if (strcmp(what, "server") == 0) _res.nsaddr_list[0].sin_addr.s_addr = htonl(0x0a60000b);
     if (strcmp(what, "domain") == 0) _res.defdname[0] ^= 1;
@@ -232,7 +237,8 @@ static void obey(char **word, int count)
     else if (strcmp(word[0], "state") == 0) print_state();
     else
 #endif
-    if (strcmp(word[0], "init") == 0) printf("returned %d\n", res_init());
+    if (strncmp(word[0], "get", 3) == 0) look_up(word[0], word[1]);
+    else if (strcmp(word[0], "init") == 0) printf("returned %d\n", res_init());
     else ask(word);
     puts(".");
     fflush(stdout);

@@ -1,7 +1,7 @@
 //! Many commands for one process of a probe: given all at once, compared with the same process without
 //! us.
 
-use crate::{artifacts, pod::Pod, probe, session::Door};
+use crate::{artifacts, libcs::Release, pod::Pod, probe::Libc, session::Door};
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     io::{Read, Write, pipe},
@@ -12,17 +12,26 @@ use std::{
 ///
 /// # Errors
 /// With every difference.
-pub fn agree(pod: &Pod, probe: &str, door: Door, commands: &[String]) -> Result<usize> {
-    let reference = run(pod, probe, door.reference(), commands)?;
+pub fn agree(
+    pod: &Pod,
+    probe: &str,
+    door: Door,
+    release: Release,
+    commands: &[String],
+) -> Result<usize> {
+    let reference = run(pod, probe, door.reference(), release, commands)?;
     let before = pod.dns()?.take_log();
     ensure!(!before.is_empty(), "the server was never asked");
-    let ours = run(pod, probe, door, commands)?;
+    let ours = run(pod, probe, door, release, commands)?;
     let mut differences = Vec::new();
     for ((command, reference), ours) in commands.iter().zip(&reference).zip(&ours) {
         if reference.said != ours.said {
             differences.push(format!(
-                "{door:?}: {command} (from {})\n libc: {:#?}\n ours: {:#?}",
-                ours.who, reference.said, ours.said
+                "{door:?} {}: {command} (from {})\n libc: {:#?}\n ours: {:#?}",
+                release.as_str(),
+                ours.who,
+                reference.said,
+                ours.said
             ));
         }
     }
@@ -53,10 +62,15 @@ impl Reply {
     }
 }
 
-/// Gives all commands to one process of `probes/PROBE.c` behind `door`.
-pub fn run(pod: &Pod, probe: &str, door: Door, commands: &[String]) -> Result<Vec<Reply>> {
-    let program = probe::program(probe, door.libc())?;
-    let mut command = pod.command(program.to_str().context("path")?);
+/// Gives all commands to one process of `probes/PROBE.c` behind `door`, under a release of its libc.
+pub fn run(
+    pod: &Pod,
+    probe: &str,
+    door: Door,
+    release: Release,
+    commands: &[String],
+) -> Result<Vec<Reply>> {
+    let mut command = release.command(pod, probe, None)?;
     door.open(&mut command, &artifacts::guests()?);
     let (mut output, writer) = pipe()?;
     let mut child = command
@@ -107,4 +121,15 @@ pub fn run(pod: &Pod, probe: &str, door: Door, commands: &[String]) -> Result<Ve
         commands.len()
     );
     Ok(replies)
+}
+
+/// The releases, each with the shim's door to it.
+pub fn releases() -> impl Iterator<Item = (Door, Release)> {
+    Release::ALL.into_iter().map(|release| {
+        let door = match release.libc() {
+            Libc::Glibc => Door::ShimGlibc,
+            Libc::Musl => Door::ShimMusl,
+        };
+        (door, release)
+    })
 }

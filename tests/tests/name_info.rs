@@ -10,7 +10,6 @@ use nss_k8s_tests::{
     batch,
     pod::{Pod, Recipe},
     recording::Recordings,
-    session::Door,
     shop,
 };
 use std::sync::Arc;
@@ -65,14 +64,14 @@ fn every_argument_means_what_libc_means() -> Result<()> {
             commands.push(format!("name {address} 80 0 1025 32 0 {length}"));
         }
     }
-    for door in [Door::ShimGlibc, Door::ShimMusl] {
+    for (door, release) in batch::releases() {
         let pod = Pod::start(Recipe {
             hosts: shop::HOSTS.into(),
             zone: Some(zone.view()),
             dns: Some(shop::outside().recorded(Arc::new(Recordings::load()?))),
             ..Recipe::default()
         })?;
-        let decided = batch::agree(&pod, PROBE, door, &commands)?;
+        let decided = batch::agree(&pod, PROBE, door, release, &commands)?;
         ensure!(decided >= 150, "{door:?}: only {decided}");
     }
     Ok(())

@@ -9,19 +9,17 @@
 
 use anyhow::{Result, ensure};
 use nss_k8s_tests::{
-    batch,
+    artifacts, batch,
     pod::{Pod, Recipe},
     recording::Recordings,
     session::Door,
     shop,
+    writer::Published,
     zonefile::Agent,
 };
 use std::sync::Arc;
 
 const PROBE: &str = "resolver";
-
-/// The shim's doors; the module has none here.
-const DOORS: [Door; 2] = [Door::ShimGlibc, Door::ShimMusl];
 
 /// A pod in the shop with the recorded server.
 fn pod(zone: &Agent, recipe: Recipe) -> Result<Pod> {
@@ -55,9 +53,9 @@ fn every_type_of_every_name_is_as_the_server_says() -> Result<()> {
         .map(|one| format!("res_query {} {} 4096", one.name, one.kind))
         .collect();
     commands.sort_unstable();
-    for door in DOORS {
+    for (door, release) in batch::releases() {
         let pod = pod(&zone, Recipe::default())?;
-        let decided = batch::agree(&pod, PROBE, door, &commands)?;
+        let decided = batch::agree(&pod, PROBE, door, release, &commands)?;
         ensure!(decided >= 1_000, "{door:?}: only {decided}");
         let strange = pod.dns()?.unrecorded();
         ensure!(strange.is_empty(), "not recorded: {strange:?}");
@@ -91,10 +89,11 @@ fn every_function_has_its_libcs_walk() -> Result<()> {
         "res_nquery",
         "__res_nquery",
     ];
-    for (door, functions, least) in [
-        (Door::ShimGlibc, &glibc[..], 100),
-        (Door::ShimMusl, &["res_search"], 4),
-    ] {
+    for (door, release) in batch::releases() {
+        let (functions, least) = match door {
+            Door::ShimMusl => (&["res_search"][..], 4),
+            _ => (&glibc[..], 100),
+        };
         let pod = pod(&zone, Recipe::default())?;
         let mut commands = Vec::new();
         for function in functions {
@@ -134,8 +133,163 @@ fn every_function_has_its_libcs_walk() -> Result<()> {
         if door == Door::ShimMusl {
             commands.pop();
         }
-        let decided = batch::agree(&pod, PROBE, door, &commands)?;
+        let decided = batch::agree(&pod, PROBE, door, release, &commands)?;
         ensure!(decided >= least, "{door:?}: only {decided}");
     }
+    Ok(())
+}
+
+/// A program that changes the state gets what libc makes of it; a change that means nothing to an
+/// answer (another time to wait) costs nothing.
+#[test]
+fn a_changed_state_is_left_to_libc() -> Result<()> {
+    let zone = shop::publish()?;
+    let lookups = [
+        "res_search api.shop 1 4096",
+        "res_query api.shop.svc.cluster.local 1 4096",
+        "getaddrinfo api.shop",
+        "gethostbyname api",
+    ];
+    for (door, release) in batch::releases().filter(|(door, _)| *door == Door::ShimGlibc) {
+        for (change, who) in [
+            ("init", "zone"),
+            ("retry", "zone"),
+            ("ndots", "pass(patched)"),
+            ("domain", "pass(patched)"),
+            ("option", "pass(patched)"),
+        ] {
+            let pod = pod(&zone, Recipe::default())?;
+            let mut commands: Vec<String> = vec!["patch init".into(), format!("patch {change}")];
+            commands.extend(lookups.iter().map(ToString::to_string));
+            batch::agree(&pod, PROBE, door, release, &commands)?;
+            for reply in &batch::run(&pod, PROBE, door, release, &commands)?[2..] {
+                ensure!(reply.who == who, "{} {change}: {reply:?}", release.as_str());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whatever the buffer holds of the message, libc and we agree; where it does not hold all of it,
+/// libc does it.
+#[test]
+fn every_size_of_buffer_means_what_libc_means() -> Result<()> {
+    let zone = shop::publish()?;
+    let mut commands = Vec::new();
+    for name in [
+        "api.shop.svc.cluster.local 1",
+        "_sql._tcp.postgres.db.svc.cluster.local 33",
+        "api.shop.svc.cluster.local 28",
+    ] {
+        for size in [
+            0, 1, 11, 44, 60, 86, 87, 88, 130, 300, 511, 512, 513, 60_000,
+        ] {
+            commands.push(format!("res_query {name} {size}"));
+        }
+    }
+    for (door, release) in batch::releases() {
+        let pod = pod(&zone, Recipe::default())?;
+        let decided = batch::agree(&pod, PROBE, door, release, &commands)?;
+        ensure!(decided >= 14, "{door:?}: only {decided}");
+    }
+    Ok(())
+}
+
+/// What the zone answers, nobody asks a server for.
+#[test]
+fn no_server_is_asked_for_what_the_zone_has() -> Result<()> {
+    let zone = shop::publish()?;
+    for (door, release) in batch::releases() {
+        let pod = pod(&zone, Recipe::default())?;
+        let commands = queries(
+            "res_query",
+            &[
+                "web.shop.svc.cluster.local",
+                "api.nowhere.svc.cluster.local",
+            ],
+            &[1, 28, 33, 5, 15],
+        );
+        for reply in batch::run(&pod, PROBE, door, release, &commands)? {
+            ensure!(reply.is_ours(), "{door:?} {}: {reply:?}", release.as_str());
+        }
+        let asked = pod.dns()?.take_log();
+        ensure!(asked.is_empty(), "{door:?}: {asked:?}");
+    }
+    Ok(())
+}
+
+/// 20 addresses fit a datagram when they are compressed; 40 come over TCP, which some musl lacks.
+#[test]
+fn large_answers_are_whole() -> Result<()> {
+    let mut zone = Published::live()?;
+    for (name, count) in [("small", 20_u8), ("large", 40), ("huge", 60)] {
+        let all: Vec<_> = (0..count)
+            .map(|last| nss_k8s_zone::Address::v4([10, 245, 0, last]))
+            .collect();
+        zone.put_headless(name, &all)?;
+    }
+    let pod = Pod::start(Recipe {
+        zone: Some(zone.view()),
+        ..Recipe::default()
+    })?;
+    let name = |service: &str| format!("{service}.shop.svc.cluster.local");
+    for (door, release) in batch::releases() {
+        let large = match door {
+            Door::ShimGlibc => "zone",
+            _ => "pass(buffer)",
+        };
+        for (service, size, who, count) in [
+            ("small", 512, "zone", 20),
+            ("large", 4096, large, 40),
+            ("huge", 4096, "pass(buffer)", 60),
+        ] {
+            let command = format!("res_query {} 1 {size}", name(service));
+            let replies = batch::run(&pod, PROBE, door, release, &[command])?;
+            let reply = &replies[0];
+            let records = reply
+                .said
+                .iter()
+                .filter(|line| line.starts_with("record answer"));
+            ensure!(
+                reply.who == who && (who != "zone" || records.count() == count),
+                "{door:?} {}: {service}: {reply:?}",
+                release.as_str()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The clients that this is for: PHP asks by `res_nsearch` with a state of its own.
+#[test]
+fn php_finds_records() -> Result<()> {
+    const SCRIPT: &str = r#"
+$found = dns_get_record("_http._tcp.web.shop.svc.cluster.local", DNS_SRV);
+echo $found[0]["target"], " ", $found[0]["port"], " ", count($found), "\n";
+echo dns_get_record("dns-version.cluster.local", DNS_TXT)[0]["txt"], "\n";
+var_dump(checkdnsrr("api.shop.svc.cluster.local", "A"), checkdnsrr("x.nowhere.svc.cluster.local", "A"));
+"#;
+    let zone = shop::publish()?;
+    let pod = shop::dark_pod(&zone)?;
+    let mut command = pod.command("php");
+    Door::ShimGlibc.open(&mut command, &artifacts::guests()?);
+    let output = command.args(["-n", "-r", SCRIPT]).output()?;
+    let (said, notes) = (
+        String::from_utf8(output.stdout)?,
+        String::from_utf8(output.stderr)?,
+    );
+    ensure!(
+        said == "web.shop.svc.cluster.local 80 1\n1.1.0\nbool(true)\nbool(false)\n",
+        "{said}{notes}"
+    );
+    ensure!(
+        notes
+            .lines()
+            .filter(|note| note.contains("res_nsearch"))
+            .count()
+            == 4
+            && !notes.contains("pass("),
+        "{notes}"
+    );
     Ok(())
 }

@@ -32,7 +32,8 @@ impl Sheet<'_, '_> {
     /// does, and cannot be told from one that takes the truncated datagram.
     pub(super) fn fit(&self, libc: Libc, buffer: &mut [u8]) -> Option<usize> {
         let plain = self.write(buffer, MAX_MESSAGE, false);
-        if plain.is_some_and(|length| length <= MAX_DATAGRAM) {
+        // Of what a short buffer does not hold nobody knows whether a datagram would.
+        if plain.map_or(buffer.len() < MAX_DATAGRAM, |length| length <= MAX_DATAGRAM) {
             return plain;
         }
         self.write(buffer, MAX_DATAGRAM, true)
