@@ -30,6 +30,10 @@ fn every_entry_point_leaves_errno_and_sets_h_errno_as_libc_does() -> Result<()> 
     let exports = artifacts::exports(&artifacts::shim()?)?;
     for door in [Door::ShimGlibc, Door::ShimMusl] {
         let (ours, alone) = (errors(&host, door)?, errors(&host, door.reference())?);
+        let program = compiled::program("errors", "errors", door.libc(), &[])?;
+        let mut command = host.behind(door, &program)?;
+        command.args(KNOWN);
+        let (_, notes) = run(command)?;
         let (mut found, mut missing) = (0, 0);
         for (our, its) in ours.lines().zip(alone.lines()) {
             let (our, its) = (words(our)?, words(its)?);
@@ -48,6 +52,13 @@ fn every_entry_point_leaves_errno_and_sets_h_errno_as_libc_does() -> Result<()> 
                 );
             } else if kind == "found" && exports.contains(function) {
                 found += 1;
+                let from_zone = |note: &str| {
+                    note.starts_with(&format!("nss-k8s: {function} ")) && note.ends_with("-> zone")
+                };
+                ensure!(
+                    notes.lines().any(from_zone),
+                    "{door:?} {function}: not from the zone\n{notes}"
+                );
                 ensure!(
                     errno == "untouched" || errno == its[3],
                     "{door:?}: {our:?}, libc alone: {its:?}"
