@@ -283,7 +283,8 @@ unsafe fn fill(files: *mut Files, paths: &Paths, libc: Libc, old: Option<&Files>
         )
     };
     let (nsswitch_seen, text) = read_before_libc(paths.nsswitch, libc, scratch)?;
-    let sources = text.map_or(Sources::UNPLACED, Sources::parse);
+    let minor = glibc_minor(libc);
+    let sources = text.map_or(Sources::UNPLACED, |text| Sources::parse(text, minor));
     let lines = match (libc, old) {
         (Libc::Musl, _) => Lines::All,
         _ if !STANDS_BEFORE_LIBC => Lines::Unclear,
@@ -358,11 +359,22 @@ fn parse_resolv_conf(libc: Libc, text: &[u8]) -> Result<ResolvConf, Unclear> {
             res_options: environment(c"RES_OPTIONS").map(CStr::to_bytes),
             host_name,
         };
-        let parsed = ResolvConf::parse(libc, text, &surroundings);
+        let mut parsed = ResolvConf::parse(libc, text, &surroundings);
         if asks || parsed.as_ref().err() != Some(&Unclear::HostName) {
+            if let Ok(read) = &mut parsed {
+                read.under_glibc(glibc_minor(libc));
+            }
             return parsed;
         }
         asks = true;
+    }
+}
+
+/// See [`sys::glibc_minor`]; `None` on musl.
+fn glibc_minor(libc: Libc) -> Option<u32> {
+    match libc {
+        Libc::Glibc => sys::glibc_minor(),
+        Libc::Musl => None,
     }
 }
 

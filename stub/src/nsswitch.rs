@@ -27,6 +27,10 @@ const UNAVAILABLE: Statuses = 4;
 const TRY_AGAIN: Statuses = 8;
 const EVERY: Statuses = 15;
 
+/// Without a line "files dns" is glibc's default since this minor version; before, it was "dns
+/// [!UNAVAIL=return] files".
+const FILES_FIRST: u32 = 33;
+
 /// What the whole line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sources {
@@ -42,16 +46,11 @@ impl Sources {
         files_first: false,
         zone: Placement::Unplaced,
     };
-    /// Without a line glibc has a default of its own: "files dns"; before 2.33 it was "dns
-    /// [!UNAVAIL=return] files", so that the place of the hosts file is not certain.
-    const DEFAULT: Self = Self {
-        files_first: false,
-        zone: Placement::Certain,
-    };
 
-    /// Reads a whole file; an empty `text` stands for a missing one.
+    /// Reads a whole file; an empty `text` stands for a missing one. `minor` is glibc's version, where
+    /// it is known.
     #[inline(never)]
-    pub fn parse(text: &[u8]) -> Self {
+    pub fn parse(text: &[u8], minor: Option<u32>) -> Self {
         if text.iter().any(|byte| *byte == 0) {
             return Self::UNPLACED;
         }
@@ -71,7 +70,10 @@ impl Sources {
             let sources = trim_start(rest, |byte| is_space(byte) || byte == b':');
             found = Some(place(sources).unwrap_or(Self::UNPLACED));
         }
-        found.unwrap_or(Self::DEFAULT)
+        found.unwrap_or(Self {
+            files_first: minor.is_some_and(|minor| minor >= FILES_FIRST),
+            zone: Placement::Certain,
+        })
     }
 }
 

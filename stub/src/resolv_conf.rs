@@ -17,6 +17,9 @@ pub const MAX_NAMESERVERS: usize = 3;
 /// `ndots` is cut to this (`RES_MAXNDOTS`; musl writes 15).
 const MAX_NDOTS: u32 = 15;
 
+/// The minor version of glibc that brought `no-aaaa`.
+const NO_AAAA: u32 = 36;
+
 /// What one libc makes of one resolv.conf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvConf {
@@ -30,6 +33,9 @@ pub struct ResolvConf {
     pub no_tld_query: bool,
     /// glibc `no-aaaa` (2.36; older ones do not know it).
     pub no_aaaa: bool,
+    /// The glibc of this process is known to obey `no-aaaa`: it asks for IPv4 addresses where both
+    /// are wanted.
+    pub drops_aaaa: bool,
     /// glibc `no-reload`: later changes of the file do not count in this process.
     pub no_reload: bool,
 }
@@ -86,6 +92,14 @@ impl ResolvConf {
         Ok(read)
     }
 
+    /// Takes the minor version of the glibc that reads the file into account, where it is known.
+    pub fn under_glibc(&mut self, minor: Option<u32>) {
+        if let Some(minor) = minor {
+            self.no_aaaa &= minor >= NO_AAAA;
+            self.drops_aaaa = self.no_aaaa;
+        }
+    }
+
     /// The nameservers that libc asks; never empty.
     pub fn nameservers(&self) -> &[Address] {
         self.nameservers.get(..self.nameserver_count).unwrap_or(&[])
@@ -99,6 +113,7 @@ impl ResolvConf {
             ndots: 1,
             no_tld_query: false,
             no_aaaa: false,
+            drops_aaaa: false,
             no_reload: false,
         }
     }

@@ -26,8 +26,8 @@ mod socket;
 pub use debug::{debug, debug_pass, debug_reverse};
 pub use file::{FileVersion, RawOs, file_version, read_file};
 pub use host::{
-    allocate, allocate_zeroed, environment, errno, error_text, now, release, resolver_error,
-    secure, set_errno, set_resolver_error, shuffle_seed,
+    allocate, allocate_zeroed, environment, errno, error_text, glibc_minor, now, release,
+    resolver_error, secure, set_errno, set_resolver_error, shuffle_seed,
 };
 pub use interfaces::{InterfaceAddress, interface_addresses, interface_types};
 pub use memory::{map_anonymous, unmap_anonymous};

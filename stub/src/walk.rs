@@ -116,7 +116,7 @@ impl Settings {
     pub(crate) fn admit(&self, question: &Question<'_>) -> Result<&ResolvConf, Reason> {
         let resolv_conf = self.open(question.door)?;
         self.heed_aliases(question)?;
-        // Whether this glibc knows the option cannot be told, and it would turn the answer.
+        // glibc that knows the option says that there is no data, without asking about the name.
         if resolv_conf.no_aaaa && !question.families.v4 {
             return Err(Reason::ResolvConf);
         }
@@ -193,6 +193,11 @@ pub(crate) fn walk(
     if !is_ours(resolv_conf, zone) {
         return Outcome::Pass(Reason::Foreign);
     }
+    let families = if resolv_conf.drops_aaaa && question.families.v4 {
+        Families::V4
+    } else {
+        question.families
+    };
     let mut text = Name::new();
     let candidate = Candidate::new(question.name, &mut text);
     let doubt = None;
@@ -200,6 +205,7 @@ pub(crate) fn walk(
         resolv_conf,
         zone,
         question,
+        families,
         room,
         canonical,
         candidate,
@@ -229,6 +235,8 @@ struct Walk<'w, Z, T> {
     resolv_conf: &'w ResolvConf,
     zone: &'w Z,
     question: &'w Question<'w>,
+    /// What the records are asked for.
+    families: Families,
     room: &'w mut [Address],
     canonical: &'w mut Name,
     candidate: Candidate<'w>,
@@ -303,7 +311,7 @@ impl<Z: ZoneView, T: FnMut(Step<'_>)> Walk<'_, Z, T> {
         self.canonical.clear();
         let found = self.zone.addresses(
             self.candidate.as_bytes(),
-            self.question.families,
+            self.families,
             self.room,
             self.canonical,
         );
@@ -314,6 +322,7 @@ impl<Z: ZoneView, T: FnMut(Step<'_>)> Walk<'_, Z, T> {
         let outcome = match found {
             Found::Answer { count } => {
                 let answer = self.room.get(..count).unwrap_or(&[]);
+                // Whether this glibc knows the option cannot be told.
                 if self.resolv_conf.no_aaaa && answer.iter().any(|one| one.family == Family::V6) {
                     Outcome::Pass(Reason::ResolvConf)
                 } else if self.name_owner(written) {

@@ -51,7 +51,11 @@ fn hosts_lines_are_placed() {
         ("hosts: files dns\0\n", Unplaced),
     ];
     for (text, expected) in cases {
-        assert_eq!(Sources::parse(text.as_bytes()).zone, *expected, "{text:?}");
+        assert_eq!(
+            Sources::parse(text.as_bytes(), None).zone,
+            *expected,
+            "{text:?}"
+        );
     }
 }
 
@@ -83,23 +87,43 @@ fn the_hosts_file_answers_where_it_comes_first() {
         ("hosts: files dns\nhosts: files\n", false),
     ] {
         assert_eq!(
-            Sources::parse(text.as_bytes()).files_first,
+            Sources::parse(text.as_bytes(), None).files_first,
             expected,
             "{text:?}"
         );
     }
 }
 
+#[test]
+fn without_a_line_the_version_decides() {
+    for text in ["", "passwd: files\n"] {
+        for (minor, expected) in [
+            (None, false),
+            (Some(31), false),
+            (Some(33), true),
+            (Some(41), true),
+        ] {
+            let sources = Sources::parse(text.as_bytes(), minor);
+            assert_eq!(
+                (sources.files_first, sources.zone),
+                (expected, Certain),
+                "{minor:?}"
+            );
+        }
+    }
+    assert!(!Sources::parse(b"hosts: dns files\n", Some(41)).files_first);
+}
+
 proptest::proptest! {
     #[test]
     fn any_bytes_end(text in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
-        let _ = Sources::parse(&text);
+        let _ = Sources::parse(&text, None);
     }
 
     /// Blanks and letter case of actions carry no meaning.
     #[test]
     fn spacing_does_not_matter(blanks in "[ \t]{1,4}") {
         let text = format!("hosts:{blanks}files{blanks}[{blanks}!success{blanks}={blanks}Continue{blanks}]{blanks}dns{blanks}\n");
-        proptest::prop_assert_eq!(Sources::parse(text.as_bytes()).zone, Certain);
+        proptest::prop_assert_eq!(Sources::parse(text.as_bytes(), None).zone, Certain);
     }
 }

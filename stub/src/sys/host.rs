@@ -5,6 +5,7 @@
 //! of a function for non-null and drops the test (a static program then jumps to 0).
 
 use super::call;
+use crate::c_text::leading_number;
 use core::ffi::{CStr, c_char, c_int, c_ulong, c_void};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -50,6 +51,7 @@ weak_words! {
     ERRNO_LOCATION = "__errno_location": unsafe extern "C" fn() -> *mut c_int;
     H_ERRNO_LOCATION = "__h_errno_location": unsafe extern "C" fn() -> *mut c_int;
     GAI_STRERROR = "gai_strerror": unsafe extern "C" fn(c_int) -> *const c_char;
+    GLIBC_VERSION = "gnu_get_libc_version": unsafe extern "C" fn() -> *const c_char;
     CLOCK_GETTIME = "clock_gettime": unsafe extern "C" fn(c_int, *mut libc::timespec) -> c_int;
 }
 
@@ -150,6 +152,18 @@ pub fn set_resolver_error(value: i32) {
         // SAFETY: the function takes nothing and returns this thread's place.
         unsafe { *location() = value }
     }
+}
+
+/// The `36` of glibc 2.36; `None` where it does not say. To be asked in a glibc process alone: musl
+/// may have the function from a compatibility library.
+pub fn glibc_minor() -> Option<u32> {
+    let version = GLIBC_VERSION?;
+    // SAFETY: the function takes nothing and returns a constant string.
+    let text = NonNull::new(unsafe { version() }.cast_mut())?;
+    // SAFETY: as above.
+    let text = unsafe { CStr::from_ptr(text.as_ptr()) }.to_bytes();
+    let minor = text.strip_prefix(b"2.")?;
+    leading_number(minor).filter(|number| *number > 0)
 }
 
 /// What the host's `gai_strerror` says of a number; `None` where there is none.

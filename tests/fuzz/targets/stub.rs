@@ -39,7 +39,7 @@ pub(crate) fn resolver_files(bytes: &[u8]) {
         }
         hosts(libc, text);
     }
-    let _ = Sources::parse(text);
+    let _ = Sources::parse(text, None);
 }
 
 /// The index errs towards yes: every name that a naive reader sees behind an address is found. What

@@ -40,6 +40,21 @@ fn what_stands_before_the_walk() {
     assert_eq!(look(&no_aaaa, "dual", Families::BOTH), pass);
     assert_eq!(look(&no_aaaa, "dual", Families::V4), ANSWER);
     assert_eq!(look(&no_aaaa, "dual", Families::V6), pass);
+    // Where the version is known, the option is obeyed or means nothing.
+    let under = |minor| {
+        let mut settings = no_aaaa.clone();
+        settings
+            .resolv_conf
+            .as_mut()
+            .unwrap()
+            .under_glibc(Some(minor));
+        settings
+    };
+    assert_eq!(look(&under(36), "dual", Families::BOTH), ANSWER);
+    assert_eq!(look(&under(36), "dual", Families::V6), pass);
+    let both = Outcome::Answer { count: 2 };
+    assert_eq!(look(&under(35), "dual", Families::BOTH), both);
+    assert_eq!(look(&under(35), "dual", Families::V6), ANSWER);
 }
 
 #[test]
