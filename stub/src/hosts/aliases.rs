@@ -4,7 +4,7 @@
 use super::Matches;
 use super::line::Words;
 
-/// See [`Hosts::aliases`]: of every line all names but the first; after those of a later line also
+/// See [`Hosts::aliases`](super::Hosts::aliases): of every line all names but the first; after those of a later line also
 /// its first, where it is written differently from the canonical name.
 #[derive(Clone, Copy, Debug)]
 pub struct Aliases<'s, 'n> {
