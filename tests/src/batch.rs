@@ -103,11 +103,8 @@ pub fn run(
                 who: std::mem::take(&mut who),
             });
         } else {
-            // The recording server does not spell these as CoreDNS does.
-            let is_recorded = ["record authority", "record additional"]
-                .iter()
-                .any(|section| line.starts_with(section));
-            said.push(if is_recorded {
+            // Where the recording server spells an owner as the question, CoreDNS does not.
+            said.push(if line.starts_with("record additional") {
                 line.to_lowercase()
             } else {
                 line.to_owned()

@@ -195,6 +195,44 @@ fn every_size_of_buffer_means_what_libc_means() -> Result<()> {
     Ok(())
 }
 
+/// As `cluster/recordings.rs` holds CoreDNS to it: the SOA has the zone's labels as the question
+/// spells them, an owner is the question's name, a target is in lower case.
+#[test]
+fn names_are_spelled_as_coredns_spells_them() -> Result<()> {
+    let zone = shop::publish()?;
+    let pod = shop::dark_pod(&zone)?;
+    for (door, release) in batch::releases() {
+        for (name, kind, expected) in [
+            (
+                "x.nowhere.svc.CLUSTER.Local",
+                1,
+                "record authority CLUSTER.Local. 6 1 5 ns.dns.CLUSTER.Local. \
+                 hostmaster.CLUSTER.Local. 7200 1800 86400 5",
+            ),
+            (
+                "_HTTP._tcp.api.SHOP.svc.cluster.local",
+                33,
+                "record answer _HTTP._tcp.api.SHOP.svc.cluster.local. 33 1 5 0 100 80 \
+                 api.shop.svc.cluster.local.",
+            ),
+            (
+                "10.1.96.10.IN-addr.arpa",
+                12,
+                "record answer 10.1.96.10.IN-addr.arpa. 12 1 5 api.shop.svc.cluster.local.",
+            ),
+        ] {
+            let command = format!("res_query {name} {kind} 512");
+            let replies = batch::run(&pod, PROBE, door, release, &[command])?;
+            let reply = &replies[0];
+            ensure!(
+                reply.is_ours() && reply.said.iter().any(|line| line == expected),
+                "{door:?}: {reply:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
 /// What the zone answers, nobody asks a server for.
 #[test]
 fn no_server_is_asked_for_what_the_zone_has() -> Result<()> {
