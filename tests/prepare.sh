@@ -7,7 +7,7 @@ declare -A wanted=(
     [gcc]=gcc [unshare]=util-linux [valgrind]=valgrind [openssl]=openssl [python3]=python3 [curl]=curl [strace]=strace
     # Programs that resolve names, for tests/tests/programs.
     [node]=nodejs [javac]=default-jdk-headless [ruby]=ruby [php]=php-cli [perl]=perl [wget]=wget
-    [git]=git [ssh]=openssh-client [psql]=postgresql-client
+    [git]=git [ssh]=openssh-client [psql]=postgresql-client [make]=make [bzip2]=bzip2
 )
 missing=()
 for command in "${!wanted[@]}"; do
@@ -32,6 +32,7 @@ install_missing
 # test suites that would bring another version of what is installed.
 unpacked=(nginx busybox-static systemd-tests libsystemd-shared libpython3.11-testsuite)
 place=$(cd "$(dirname "$0")/.." && pwd)/build/unpacked
+"$(dirname "$0")/tests/programs/busybox-musl.sh" "$place/busybox-musl/busybox"
 absent=()
 for package in "${unpacked[@]}"; do
     [[ -d $place/$package ]] || absent+=("$package")

@@ -43,10 +43,16 @@ fn test_socket_passes_exactly_as_with_libc_alone() -> Result<()> {
         if different.is_empty() {
             continue;
         }
-        // Some depend on the time that something takes, or on ports: alone they end as they should.
-        let libc = observe(Door::PlainGlibc, &different)?;
-        let ours = observe(door, &different)?;
-        ensure!(libc == ours, "{door:?}: {ours:#?}\nlibc alone: {libc:#?}");
+        // Some depend on the time that something takes, or on ports. What differs because of us
+        // differs each time.
+        for attempt in 1.. {
+            let libc = observe(Door::PlainGlibc, &different)?;
+            let ours = observe(door, &different)?;
+            if libc == ours {
+                break;
+            }
+            ensure!(attempt < 3, "{door:?}: {ours:#?}\nlibc alone: {libc:#?}");
+        }
     }
     Ok(())
 }
