@@ -96,6 +96,8 @@ fn nothing_is_printed_over_a_bad_zone() -> Result<()> {
     }
     let cut = file.get(..5000).context("a short zone")?.to_vec();
     let host = Host::lit()?;
+    host.pod
+        .replace("nsswitch.conf", nss_k8s_tests::pod::HOSTS_LINE)?;
     for (what, bytes) in [
         ("absent", None),
         ("empty", Some(Vec::new())),
@@ -125,6 +127,14 @@ fn nothing_is_printed_over_a_bad_zone() -> Result<()> {
             ensure!(
                 notes.is_empty() && codes(&ours) == codes(&alone),
                 "{door:?} {what}: {notes}{ours}libc alone: {alone}"
+            );
+            // It was that zone that was looked at, and left.
+            let mut command = host.behind(door, &program)?;
+            command.env("NSS_K8S_DIR", directory.path()).args(KNOWN);
+            let (_, notes) = run(command)?;
+            ensure!(
+                notes.contains("\"api\" -> pass(zone-") && !notes.contains("-> zone"),
+                "{door:?} {what}: {notes}"
             );
         }
     }
