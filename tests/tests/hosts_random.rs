@@ -111,11 +111,16 @@ impl Choices {
     fn call(&mut self) -> String {
         let name = self.among(NAMES).replace('\u{e9}', "%c3%a9");
         let family = self.among(&["UNSPEC", "INET", "INET6"]);
-        match self.below(10) {
+        match self.below(11) {
             0 | 1 => format!("host2 {name} {}", self.among(&["INET", "INET6"])),
             2 => format!("host2r {name} {} 8000", self.among(&["INET", "INET6"])),
             3 | 4 => format!("addr {}", self.address()),
             5 => format!("addrr {} 8000", self.address()),
+            6 => format!(
+                "name {} 80 {}",
+                self.address(),
+                self.among(&["0", "2", "8"])
+            ),
             _ => {
                 let flags = self.among(&["0", "0x2", "0x8", "0x18", "0x20", "0x22"]);
                 format!(
