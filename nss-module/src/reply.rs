@@ -1,6 +1,6 @@
 //! From outcomes to the structures that glibc reads, all of them inside the caller's buffer.
 //!
-//! Nothing is allocated: few addresses are gathered on the stack, many in the buffer's own tail.
+//! Few addresses are gathered on the stack, many on the process's heap for the length of the call.
 //! A buffer too small for everything is refused before its result is used, and the same call with
 //! a larger one starts anew.
 
@@ -149,26 +149,29 @@ fn addresses<T>(
     verdict
 }
 
-/// The same for an answer of about `count` addresses: on a larger stack, or in the buffer's tail.
+/// The same for an answer of about `count` addresses: on a larger stack, or on the process's heap. Not
+/// in the caller's buffer: one that is large enough for glibc's own DNS must be large enough here.
 #[cold]
 #[inline(never)]
 fn more_addresses<T>(
     call: &str,
     query: &Query<'_>,
     count: usize,
-    mut buffer: Buffer,
+    buffer: Buffer,
     write: impl FnOnce(&[Address], &Name, Buffer) -> Option<T>,
 ) -> Verdict<T> {
     let mut canonical = Name::new();
     let mut more = [Address::UNSPECIFIED; MORE_ADDRESSES];
+    let mut far;
     let room = if count <= MORE_ADDRESSES {
         &mut more
     } else {
-        match buffer.take_tail(count, Address::UNSPECIFIED) {
-            Some(tail) => tail,
+        far = sys::HeapRoom::new(count);
+        match &mut far {
+            Some(far) => far.as_mut_slice(),
             None => {
-                sys::debug(call, query.name, Outcome::Room(count));
-                return Verdict::TooSmall;
+                sys::debug_pass(call, query.name, "room");
+                return Verdict::Pass;
             }
         }
     };

@@ -71,7 +71,7 @@ unsafe fn answer_far(
 ) -> Option<Answer> {
     // Two families may have to be asked one after the other; and the zone may change meanwhile.
     for _ in 0..4 {
-        let Some(mut far) = Far::new(count) else {
+        let Some(mut far) = sys::HeapRoom::new(count) else {
             return Some(Err(EAI_MEMORY));
         };
         let outcome = look_up(request, node, far.as_mut_slice(), canonical);
@@ -256,34 +256,4 @@ unsafe fn build(
     // SAFETY: the caller's contract.
     let services = unsafe { Services::of(request, service) }.ok_or("service")?;
     Ok(list::build(request, found, &services, canonical))
-}
-
-/// Room for many addresses, of the process's heap for the length of one call.
-struct Far {
-    start: NonNull<Address>,
-    count: usize,
-}
-
-impl Far {
-    fn new(count: usize) -> Option<Self> {
-        let size = count.checked_mul(size_of::<Address>())?;
-        let start = sys::allocate(size)?.cast::<Address>();
-        for index in 0..count {
-            // SAFETY: `count` values fit, and an Address needs no alignment.
-            unsafe { start.add(index).write(Address::UNSPECIFIED) };
-        }
-        Some(Self { start, count })
-    }
-
-    fn as_mut_slice(&mut self) -> &mut [Address] {
-        // SAFETY: initialized in `new`, and this value's alone.
-        unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.count) }
-    }
-}
-
-impl Drop for Far {
-    fn drop(&mut self) {
-        // SAFETY: of `allocate`, given back once.
-        unsafe { sys::release(self.start.cast()) }
-    }
 }

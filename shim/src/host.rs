@@ -1,6 +1,7 @@
 //! The `gethostbyname` and `gethostbyaddr` families from the stub's answer.
 
 use crate::error::{self, Negative, absent_data, absent_name};
+use crate::keeping_errno;
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::{c_char, c_int, c_void};
 use core::ptr::null_mut;
@@ -196,7 +197,7 @@ enum Verdict {
 }
 
 /// `None` when the real function must answer.
-fn look_up(call: &str, name: &[u8], family: c_int, mut buffer: Buffer) -> Option<(Libc, Verdict)> {
+fn look_up(call: &str, name: &[u8], family: c_int, buffer: Buffer) -> Option<(Libc, Verdict)> {
     let Some(libc) = sys::host_libc() else {
         sys::debug_pass(call, name, "libc");
         return None;
@@ -216,16 +217,64 @@ fn look_up(call: &str, name: &[u8], family: c_int, mut buffer: Buffer) -> Option
     };
     let mut canonical = Name::new();
     let mut near = [Address::UNSPECIFIED; 48];
-    let mut room: &mut [Address] = &mut near;
-    let mut outcome = resolve(&query, room, &mut canonical);
-    if let Outcome::Room(count) = outcome {
-        let Some(far) = buffer.take_tail(count, Address::UNSPECIFIED) else {
-            sys::debug(call, name, outcome);
-            return Some((libc, Verdict::TooSmall));
+    let outcome = resolve(&query, &mut near, &mut canonical);
+    let verdict = match outcome {
+        Outcome::Room(count) => keeping_errno(|| {
+            let asked = Asked { libc, family };
+            look_up_far(call, &query, asked, count, &mut canonical, buffer)
+        }),
+        outcome => {
+            let asked = Asked { libc, family };
+            conclude(call, name, asked, outcome, &mut near, &canonical, buffer)
+        }
+    };
+    Some((libc, verdict?))
+}
+
+/// Answers a call with more addresses than fit on the stack. They are not gathered in the caller's
+/// buffer: one that is large enough for libc must be large enough here.
+#[cold]
+#[inline(never)]
+fn look_up_far(
+    call: &str,
+    query: &Query<'_>,
+    asked: Asked,
+    mut count: usize,
+    canonical: &mut Name,
+    buffer: Buffer,
+) -> Option<Verdict> {
+    // The zone may change meanwhile.
+    for _ in 0..4 {
+        let Some(mut far) = sys::HeapRoom::new(count) else {
+            break;
         };
-        room = far;
-        outcome = resolve(&query, room, &mut canonical);
+        let room = far.as_mut_slice();
+        match resolve(query, room, canonical) {
+            Outcome::Room(more) => count = more.max(count),
+            outcome => return conclude(call, query.name, asked, outcome, room, canonical, buffer),
+        }
     }
+    sys::debug_pass(call, query.name, "room");
+    None
+}
+
+/// Whose layout and which family an answer has.
+#[derive(Clone, Copy)]
+struct Asked {
+    libc: Libc,
+    family: Family,
+}
+
+/// Turns an outcome into what the program gets; `None` when the real function must answer.
+fn conclude(
+    call: &str,
+    name: &[u8],
+    Asked { libc, family }: Asked,
+    outcome: Outcome,
+    room: &mut [Address],
+    canonical: &Name,
+    buffer: Buffer,
+) -> Option<Verdict> {
     // musl sorts for these calls too, glibc never.
     let found = outcome.answered().and_then(|count| room.get_mut(..count));
     if let (Libc::Musl, Some(found)) = (libc, found)
@@ -235,26 +284,21 @@ fn look_up(call: &str, name: &[u8], family: c_int, mut buffer: Buffer) -> Option
         return None;
     }
     sys::debug(call, name, outcome);
-    let verdict = match outcome {
-        Outcome::Answer { count } => {
-            let found = room.get(..count).filter(|found| !found.is_empty())?;
-            entry(libc, buffer, name, &canonical, family, found)
-                .map_or(Verdict::TooSmall, Verdict::Found)
+    let found = outcome.answered().and_then(|count| room.get(..count));
+    let entry = match outcome {
+        Outcome::Answer { .. } => {
+            let found = found.filter(|found| !found.is_empty())?;
+            entry(libc, buffer, name, canonical, family, found)
         }
-        Outcome::NoData => Verdict::Absent(absent_data(libc)),
-        Outcome::NxDomain => Verdict::Absent(absent_name(libc)),
-        Outcome::Room(_) => Verdict::TooSmall,
-        Outcome::Hosts { count, file } => {
-            let found = room.get(..usize::from(count))?;
-            match libc {
-                Libc::Glibc => listed_entry(&file, buffer, name, &canonical, family, found),
-                Libc::Musl => entry(libc, buffer, name, &canonical, family, found),
-            }
-            .map_or(Verdict::TooSmall, Verdict::Found)
-        }
-        Outcome::Chase | Outcome::Pass(_) => return None,
+        Outcome::Hosts { file, .. } => match libc {
+            Libc::Glibc => listed_entry(&file, buffer, name, canonical, family, found?),
+            Libc::Musl => entry(libc, buffer, name, canonical, family, found?),
+        },
+        Outcome::NoData => return Some(Verdict::Absent(absent_data(libc))),
+        Outcome::NxDomain => return Some(Verdict::Absent(absent_name(libc))),
+        Outcome::Room(_) | Outcome::Chase | Outcome::Pass(_) => return None,
     };
-    Some((libc, verdict))
+    Some(entry.map_or(Verdict::TooSmall, Verdict::Found))
 }
 
 /// A `hostent` as this libc fills it: musl's first alias is the canonical name itself, the second

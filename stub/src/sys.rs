@@ -13,6 +13,7 @@ mod debug;
 mod file;
 #[cfg(all(feature = "guest", panic = "abort"))]
 mod guest;
+mod heap;
 mod host;
 mod interfaces;
 mod loaded;
@@ -25,6 +26,7 @@ mod socket;
 
 pub use debug::{debug, debug_pass, debug_reverse};
 pub use file::{FileVersion, RawOs, file_version, read_file};
+pub use heap::HeapRoom;
 pub use host::{
     allocate, allocate_zeroed, environment, errno, error_text, glibc_minor, now, release,
     resolver_error, secure, set_errno, set_resolver_error, shuffle_seed,
