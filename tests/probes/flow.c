@@ -21,6 +21,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -233,7 +234,7 @@ static int cancel_one(void)
     atomic_store(&cleaned, 0);
     atomic_store(&started, 0);
     if (pthread_create(&thread, NULL, look_until_canceled, NULL) != 0) return 0;
-    while (!atomic_load(&started)) {}
+    while (!atomic_load(&started)) sched_yield();
     pthread_cancel(thread);
     return pthread_join(thread, &result) == 0 && result == PTHREAD_CANCELED &&
            atomic_load(&cleaned) == 1 && look();

@@ -5,6 +5,7 @@
 #include "look.h"
 #include <link.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -39,7 +40,7 @@ static int fork_rounds(int rounds)
     if (pthread_create(&thread, NULL, list_objects, NULL) != 0) return -1;
     for (int k = 0; k < rounds; k++) {
         atomic_store(&busy, 0);
-        while (!atomic_load(&busy)) {}
+        while (!atomic_load(&busy)) sched_yield();
         pid_t child = fork();
         if (child == 0) {
             alarm(PATIENCE);

@@ -30,11 +30,11 @@ fn flow(host: &Host, door: Door, words: &[&str]) -> Result<String> {
 fn children_of_a_process_that_looks_up() -> Result<()> {
     let host = Host::dark()?;
     for (door, how, rounds) in [
-        (Door::ShimGlibc, "forks", "200"),
-        (Door::ShimMusl, "forks", "200"),
-        (Door::ShimGlibc, "vfork", "40"),
-        (Door::ShimMusl, "vfork", "40"),
-        (Door::Nss, "vfork", "40"),
+        (Door::ShimGlibc, "forks", "100"),
+        (Door::ShimMusl, "forks", "100"),
+        (Door::ShimGlibc, "vfork", "20"),
+        (Door::ShimMusl, "vfork", "20"),
+        (Door::Nss, "vfork", "20"),
     ] {
         let text = flow(&host, door, &[how, rounds])?;
         ensure!(
@@ -77,6 +77,10 @@ fn a_jail_before_and_after_the_first_lookup() -> Result<()> {
             (&furnished, "after", 2),
             (&empty, "before", 0),
         ] {
+            // There musl asks its own host and waits five seconds for each answer: not here.
+            if jail == &empty && door == Door::ShimMusl {
+                continue;
+            }
             let jail = jail.to_str().context("path")?;
             let outcome = |door: Door| -> Result<(String, String)> {
                 let mut command = host.behind(door, &program)?;
@@ -136,8 +140,8 @@ fn lookups_are_left_by_jumps() -> Result<()> {
 fn threads_are_canceled_in_their_first_lookup() -> Result<()> {
     let host = Host::dark()?;
     for door in Door::OURS {
-        let text = flow(&host, door, &["cancel", "200"])?;
-        ensure!(text == "right 200 of 200\n", "{door:?}: {text}");
+        let text = flow(&host, door, &["cancel", "100"])?;
+        ensure!(text == "right 100 of 100\n", "{door:?}: {text}");
     }
     Ok(())
 }
