@@ -14,7 +14,9 @@
 //! gai {api,web} - INET 1 0 2     zone       zone       zone 1.2.3:pass(external)
 //! ```
 //!
-//! The columns of a case, separated by tabs, are the call (a command of `probes/lookup.c`, `{a,b}`
+//! Calls are made in the order of the file; one that stands twice in a room has one giver.
+//!
+//! The columns of a case, separated by tabs, are the call (a command of `probes/lookup.c` or `probes/resolver.c`, `{a,b}`
 //! standing for either), then who answers it through the NSS module, the shim on glibc, the shim on
 //! musl: a verdict of the debug line (`nobody`: there was no such line), several joined by commas,
 //! and other ones for some releases behind their numbers. `-`: this door is not used.
@@ -51,6 +53,7 @@ pub const FILES: &[&str] = &[
     "families.tsv",
     "hostent.tsv",
     "reverse.tsv",
+    "resolver.tsv",
 ];
 
 /// Runs the file of that name in `corpus/`: every case must come out as libc has it, from the
@@ -130,7 +133,7 @@ pub type Givers = BTreeMap<Release, String>;
 /// One call and who must answer it.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// A command of `probes/lookup.c`.
+    /// A command of `probes/lookup.c` or `probes/resolver.c`.
     pub call: String,
     /// For each of [`Door::OURS`]; none: anybody.
     pub who: Option<[Givers; 3]>,

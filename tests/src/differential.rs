@@ -10,6 +10,7 @@ use crate::{
     libcs::Release,
     pod::{Pod, Recipe},
     recording::Recordings,
+    reply::Reply,
     session::{Door, Session},
     shop,
     zonefile::Agent,
@@ -180,6 +181,7 @@ impl Rig {
             ..recipe
         })?;
         let cases = room.cases();
+        let resolver = cases.iter().any(|case| is_for_resolver(&case.call));
         for &release in releases {
             let doors = self
                 .doors
@@ -189,7 +191,7 @@ impl Rig {
             if doors.is_empty() {
                 continue;
             }
-            let mut table = Table::lay(self, &pod, release, &doors, environment)?;
+            let mut table = Table::lay(self, &pod, release, &doors, environment, resolver)?;
             table.negatives_end = negatives_end;
             for case in &cases {
                 let failures = table.compare(case, pod.dns()?, report)?;
@@ -218,12 +220,34 @@ impl Rig {
 /// One release's processes in one pod: libc alone, and one for each door.
 struct Table {
     release: Release,
-    reference: Session,
-    ours: Vec<(Door, Session)>,
+    reference: Probes,
+    ours: Vec<(Door, Probes)>,
     /// Whether a negative answer of the NSS module ends the lookup.
     negatives_end: bool,
     /// Who answered the last call.
     last: Vec<(Door, String)>,
+}
+
+/// The processes of one door.
+struct Probes {
+    lookup: Session,
+    /// Only where something is asked of it.
+    resolver: Option<Session>,
+}
+
+impl Probes {
+    fn ask(&mut self, call: &str) -> Result<Reply> {
+        match &mut self.resolver {
+            Some(resolver) if is_for_resolver(call) => resolver.ask(call),
+            _ => self.lookup.ask(call),
+        }
+    }
+}
+
+/// Whether the call is a command of `probes/resolver.c`.
+fn is_for_resolver(call: &str) -> bool {
+    let verb = call.split(' ').next().unwrap_or_default();
+    verb.trim_start_matches('_').starts_with("res_") || ["init", "patch", "state"].contains(&verb)
 }
 
 impl Table {
@@ -233,8 +257,16 @@ impl Table {
         release: Release,
         doors: &[Door],
         environment: &[(&str, &str)],
+        resolver: bool,
     ) -> Result<Self> {
-        let start = |door| Session::start_under(pod, door, release, &rig.guests, environment);
+        let start = |door| -> Result<Probes> {
+            let start =
+                |probe| Session::start_probe(pod, door, release, &rig.guests, environment, probe);
+            Ok(Probes {
+                lookup: start("lookup")?,
+                resolver: resolver.then(|| start("resolver")).transpose()?,
+            })
+        };
         let plain = doors.first().context("no doors")?.reference();
         let ours = doors.iter().map(|&door| Ok((door, start(door)?)));
         Ok(Self {

@@ -152,13 +152,15 @@ impl Script {
     /// The response, or nothing when none is to be sent.
     pub fn answer(&self, question: &Question, limit: usize) -> Option<Vec<u8>> {
         let respond = |code, answers: &[Record]| {
-            Some(wire::respond(
-                question,
-                code,
-                answers,
-                "cluster.local",
-                limit,
-            ))
+            let mut message = wire::respond(question, code, answers, "cluster.local", limit);
+            // CoreDNS offers no recursion in the zones that it has itself, and outside of them hands
+            // on what is not authoritative.
+            if is_in_cluster(&question.name) {
+                message[3] &= !0b1000_0000;
+            } else {
+                message[2] &= !0b100;
+            }
+            Some(message)
         };
         let behavior = [Some(question.kind), None]
             .iter()

@@ -18,6 +18,8 @@ pub struct Reply {
     pub aliases: Vec<String>,
     /// `h_addr_list`, in order.
     pub addresses: Vec<String>,
+    /// Of `probes/resolver.c`: what came of the call, and the message, taken apart.
+    pub message: Vec<String>,
     /// Whether errno still holds the value from before the call.
     pub errno_untouched: bool,
     /// Lines that nss-k8s wrote (`NSS_K8S_DEBUG`), in order.
@@ -63,6 +65,19 @@ impl Reply {
                 Some(note) => self.notes.push(note),
                 None => self.strange.push(line.into()),
             },
+            "returned" | "h_errno" | "state" | "options" | "header" | "question" | "record"
+            | "no" | "broken" => {
+                // What a recording server has there is in lower case.
+                let section = value.split(' ').next().unwrap_or_default();
+                let kept = key != "record" || section == "answer";
+                let line = if kept {
+                    line.to_owned()
+                } else {
+                    line.to_lowercase()
+                };
+                self.message.push(line);
+                self.message.sort_unstable();
+            }
             "error" => self.error = Some(value.into()),
             "errno" => self.errno_untouched = value == "untouched",
             "name" => self.name = Some(value.into()),
@@ -137,6 +152,12 @@ impl Reply {
         }
         for alias in &self.aliases {
             let _ = write!(text, "\n  alias {alias}");
+        }
+        for line in &self.message {
+            let _ = write!(text, "\n  {line}");
+        }
+        if !self.message.is_empty() {
+            let _ = write!(text, "\n  errno untouched: {}", self.errno_untouched);
         }
         for line in &self.strange {
             let _ = write!(text, "\n  strange: {line}");

@@ -96,8 +96,20 @@ impl Session {
         guests: &Path,
         environment: &[(&str, &str)],
     ) -> Result<Self> {
+        Self::start_probe(pod, door, release, guests, environment, "lookup")
+    }
+
+    /// The same with another program of `probes/` that takes commands.
+    pub fn start_probe(
+        pod: &Pod,
+        door: Door,
+        release: Release,
+        guests: &Path,
+        environment: &[(&str, &str)],
+        probe: &str,
+    ) -> Result<Self> {
         let module = (door == Door::Nss).then_some(guests);
-        let mut command = release.command(pod, "lookup", module)?;
+        let mut command = release.command(pod, probe, module)?;
         door.open(&mut command, guests);
         command.envs(environment.iter().copied());
         let (output, writer) = pipe()?;

@@ -28,6 +28,13 @@ fn reverse_lookup_means_what_libc_means() -> Result<()> {
     Ok(())
 }
 
+/// The functions of resolv.h, whose messages are compared as they parse.
+#[test]
+fn every_resolver_call_means_what_libc_means() -> Result<()> {
+    corpus::hold("resolver.tsv", 1)?;
+    Ok(())
+}
+
 #[test]
 fn one_family_alone_narrows_as_libc_narrows() -> Result<()> {
     corpus::hold("families.tsv", 100)?;

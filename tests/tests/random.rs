@@ -212,7 +212,9 @@ impl Choices {
         let flags = self.among(FLAGS);
         let service = self.among(&["-", "-", "80", "http", "nosuch", "65536"]);
         let kind = self.among(&["0 0", "1 0", "2 0", "3 0", "1 6", "0 17", "5 0", "1 17"]);
-        Some(match self.below(16) {
+        // What the model has records of.
+        let question = self.among(&["1", "28"]);
+        Some(match self.below(18) {
             0 => format!("host {name}"),
             1 => format!("host2 {name} {either}"),
             2 => format!("hostr {name} {size}"),
@@ -224,6 +226,9 @@ impl Choices {
                 self.among(&["0", "1", "2", "8", "0x10"])
             ),
             7 => format!("gai {name} {service} null"),
+            // musl 1.2.3 makes a broken query of an empty label here, and waits for its answer.
+            8 if !name.contains("..") => format!("res_query {name} {question} 4096"),
+            9 if !name.contains("..") => format!("res_search {name} {question} 4096"),
             _ => format!("gai {name} {service} {family} {kind} {flags}"),
         })
     }
