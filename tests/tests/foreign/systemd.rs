@@ -22,6 +22,8 @@ const AMPLE: usize = 4096;
 const ENOUGH: usize = 512;
 /// `enum nss_status` as it is printed.
 const TOO_SMALL: &str = "NSS_STATUS_TRYAGAIN";
+/// The same.
+const SUCCESS: &str = "NSS_STATUS_SUCCESS";
 
 /// What one call came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +75,11 @@ fn test_nss_hosts_with_every_size_of_buffer() -> Result<()> {
     let zone = shop::publish()?;
     let pod = shop::dark_pod(&zone)?;
     let whole = calls(&pod, "k8s", AMPLE)?;
+    let answered = whole.values().filter(|call| call.status == SUCCESS).count();
+    ensure!(
+        answered == 29,
+        "{answered} calls have an answer: {whole:#?}"
+    );
     let sizes: Vec<usize> = (1..=ENOUGH).collect();
     let runs: Vec<Result<Vec<Calls>>> = thread::scope(|scope| {
         let (pod, halves) = (&pod, sizes.chunks(ENOUGH / 2));
@@ -99,7 +106,7 @@ fn test_nss_hosts_with_every_size_of_buffer() -> Result<()> {
                 fits_from = fits_from.or(Some(*size));
             }
         }
-        let succeeds = wanted.status == "NSS_STATUS_SUCCESS";
+        let succeeds = wanted.status == SUCCESS;
         ensure!(
             fits_from.is_some_and(|size| size > 1) == succeeds,
             "{call} fits from {fits_from:?}: {wanted:?}"
@@ -156,7 +163,7 @@ fn parse(text: &str, module: &str) -> Result<Calls> {
             .split_once("errno=")
             .filter(|_| call.errors.is_empty())
         {
-            if call.status != "NSS_STATUS_SUCCESS" {
+            if call.status != SUCCESS {
                 // Without the words for h_errno, and the time to live behind them.
                 let (numbers, _) = errors.rsplit_once('/').context(line.to_owned())?;
                 call.errors = format!("errno={numbers}");
