@@ -148,19 +148,25 @@ impl Random {
         if name.is_empty() { ".".into() } else { name }
     }
 
+    fn address(&mut self) -> String {
+        let net = self.among(&["10.96.1.", "10.244.1.", "10.96.0.", "fd00:96::", "192.0.2."]);
+        format!("{net}{}", self.among(&["10", "11", "12", "13", "81"]))
+    }
+
     fn call(&mut self) -> String {
         let name = self.name();
         let family = self.among(&["UNSPEC", "INET", "INET6"]);
         let one = self.among(&["INET", "INET6"]);
-        match self.among(&["gai", "gai", "gai", "host", "host2", "addr"]) {
+        match self.among(&["gai", "gai", "gai", "host", "host2", "addr", "name"]) {
             "host" => format!("host {name}"),
             "host2" => format!("host2 {name} {one}"),
-            "addr" => {
-                let net =
-                    self.among(&["10.96.1.", "10.244.1.", "10.96.0.", "fd00:96::", "192.0.2."]);
-                let last = self.among(&["10", "11", "12", "13", "81"]);
-                format!("addr {net}{last}")
-            }
+            "addr" => format!("addr {}", self.address()),
+            // NI_NAMEREQD, NI_NOFQDN.
+            "name" => format!(
+                "name {} 80 {}",
+                self.address(),
+                self.among(&["0", "8", "4"])
+            ),
             _ => format!(
                 "gai {name} - {family} 1 0 {}",
                 self.among(&["0", "2", "0x22", "0x28"])
