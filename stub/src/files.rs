@@ -294,16 +294,22 @@ unsafe fn fill(files: *mut Files, paths: &Paths, libc: Libc, old: Option<&Files>
             .1
             .map_or(Lines::Unclear, host_conf::parse),
     };
-    let (resolv_conf_seen, resolv_conf) = match old.filter(|old| old.keeps_resolv_conf()) {
-        Some(old) => (Err(0), old.settings.resolv_conf.clone()),
+    let mut resolv_conf = Ok(ResolvConf::empty());
+    let resolv_conf_seen = match old.filter(|old| old.keeps_resolv_conf()) {
+        Some(old) => {
+            resolv_conf.clone_from(&old.settings.resolv_conf);
+            Err(0)
+        }
         None => {
             let (seen, text) = read(paths.resolv_conf, libc, scratch)?;
-            (
-                seen,
-                text.map_or(Err(Unclear::Unreadable), |text| {
-                    parse_resolv_conf(libc, text)
-                }),
-            )
+            let parsed = match (text, &mut resolv_conf) {
+                (Some(text), Ok(place)) => parse_resolv_conf(libc, text, place),
+                _ => Err(Unclear::Unreadable),
+            };
+            if let Err(why) = parsed {
+                resolv_conf = Err(why);
+            }
+            seen
         }
     };
     let host_aliases = libc == Libc::Glibc && environment(c"HOSTALIASES").is_some();
@@ -343,8 +349,9 @@ fn read_before_libc<'s>(
     }
 }
 
+/// Reads the text with what else libc takes into account.
 #[inline(never)]
-fn parse_resolv_conf(libc: Libc, text: &[u8]) -> Result<ResolvConf, Unclear> {
+fn parse_resolv_conf(libc: Libc, text: &[u8], place: &mut ResolvConf) -> Result<(), Unclear> {
     let mut room = [0; 65];
     let mut asks = false;
     loop {
@@ -359,11 +366,9 @@ fn parse_resolv_conf(libc: Libc, text: &[u8]) -> Result<ResolvConf, Unclear> {
             res_options: environment(c"RES_OPTIONS").map(CStr::to_bytes),
             host_name,
         };
-        let mut parsed = ResolvConf::parse(libc, text, &surroundings);
-        if asks || parsed.as_ref().err() != Some(&Unclear::HostName) {
-            if let Ok(read) = &mut parsed {
-                read.under_glibc(glibc_minor(libc));
-            }
+        let parsed = place.parse_here(libc, text, &surroundings);
+        if asks || parsed != Err(Unclear::HostName) {
+            place.under_glibc(glibc_minor(libc));
             return parsed;
         }
         asks = true;

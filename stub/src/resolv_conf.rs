@@ -78,18 +78,30 @@ impl ResolvConf {
         text: &[u8],
         surroundings: &Surroundings<'_>,
     ) -> Result<Self, Unclear> {
+        let mut read = Self::empty();
+        read.parse_here(libc, text, surroundings)?;
+        Ok(read)
+    }
+
+    /// The same in place, whatever was there: a copy is 4 KiB of somebody else's stack.
+    pub(crate) fn parse_here(
+        &mut self,
+        libc: Libc,
+        text: &[u8],
+        surroundings: &Surroundings<'_>,
+    ) -> Result<(), Unclear> {
         if text.iter().any(|byte| *byte == 0) {
             return Err(Unclear::Nul);
         }
-        let mut read = Self::empty();
+        *self = Self::empty();
         match libc {
-            Libc::Glibc => glibc::read(text, surroundings, &mut read)?,
-            Libc::Musl => musl::read(text, &mut read)?,
+            Libc::Glibc => glibc::read(text, surroundings, self)?,
+            Libc::Musl => musl::read(text, self)?,
         }
-        if read.nameserver_count == 0 {
-            read.add_nameserver(Address::v4([127, 0, 0, 1]));
+        if self.nameserver_count == 0 {
+            self.add_nameserver(Address::v4([127, 0, 0, 1]));
         }
-        Ok(read)
+        Ok(())
     }
 
     /// Takes the minor version of the glibc that reads the file into account, where it is known.
@@ -105,7 +117,8 @@ impl ResolvConf {
         self.nameservers.get(..self.nameserver_count).unwrap_or(&[])
     }
 
-    const fn empty() -> Self {
+    /// What an empty file gives, before the nameserver that is asked then.
+    pub(crate) const fn empty() -> Self {
         Self {
             nameservers: [Address::UNSPECIFIED; MAX_NAMESERVERS],
             nameserver_count: 0,

@@ -87,7 +87,7 @@ fn small_stacks_and_a_large_answer() -> Result<()> {
 #[test]
 fn stacks_stay_shallow() -> Result<()> {
     /// Of the first use, which reads the files; of all others. Bytes.
-    const MOST: [i64; 2] = [14 << 10, 8 << 10];
+    const MOST: [i64; 2] = [10 << 10, 8 << 10];
     let host = Host::dark()?;
     // What the shim does not export is libc's, which answers nothing here.
     let exports = artifacts::exports(&artifacts::shim()?)?;
