@@ -70,7 +70,20 @@ pub fn run(
     release: Release,
     commands: &[String],
 ) -> Result<Vec<Reply>> {
+    run_in(pod, probe, door, release, &[], commands)
+}
+
+/// The same with more in the environment.
+pub fn run_in(
+    pod: &Pod,
+    probe: &str,
+    door: Door,
+    release: Release,
+    environment: &[(&str, &str)],
+    commands: &[String],
+) -> Result<Vec<Reply>> {
     let mut command = release.command(pod, probe, None)?;
+    command.envs(environment.iter().copied());
     door.open(&mut command, &artifacts::guests()?);
     let (mut output, writer) = pipe()?;
     let mut child = command

@@ -170,6 +170,69 @@ fn a_changed_state_is_left_to_libc() -> Result<()> {
     Ok(())
 }
 
+/// What the environment makes of a state is no change by the program, but EDNS is libc's.
+#[test]
+fn the_environment_makes_the_state_that_libc_makes() -> Result<()> {
+    let zone = shop::publish()?;
+    let pod = pod(&zone, Recipe::default())?;
+    let commands = [
+        "patch init".to_owned(),
+        "res_search api 1 4096".to_owned(),
+        "getaddrinfo api".to_owned(),
+    ];
+    for (door, release) in batch::releases().filter(|(door, _)| *door == Door::ShimGlibc) {
+        for (variable, value, message, addresses) in [
+            (
+                "LOCALDOMAIN",
+                "db.svc.cluster.local shop.svc.cluster.local",
+                "ask-miss",
+                "ask-miss",
+            ),
+            (
+                "LOCALDOMAIN",
+                "bare.cluster.local shop.svc.cluster.local",
+                "",
+                "",
+            ),
+            (
+                "RES_OPTIONS",
+                "ndots:2 rotate timeout:3 no-tld-query",
+                "",
+                "",
+            ),
+            ("RES_OPTIONS", "use-vc single-request trust-ad", "", ""),
+            ("RES_OPTIONS", "edns0", "patched", ""),
+        ] {
+            let environment = [(variable, value)];
+            let reference = batch::run_in(
+                &pod,
+                PROBE,
+                door.reference(),
+                release,
+                &environment,
+                &commands,
+            )?;
+            let ours = batch::run_in(&pod, PROBE, door, release, &environment, &commands)?;
+            for ((our, reference), reason) in ours[1..]
+                .iter()
+                .zip(&reference[1..])
+                .zip([message, addresses])
+            {
+                let who = match reason {
+                    "" => "zone".to_owned(),
+                    reason => format!("pass({reason})"),
+                };
+                ensure!(
+                    our.who == who && our.said == reference.said,
+                    "{} {variable}={value}: {our:?}, libc: {reference:?}",
+                    release.as_str()
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Whatever the buffer holds of the message, libc and we agree; where it does not hold all of it,
 /// libc does it.
 #[test]
