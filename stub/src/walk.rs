@@ -116,8 +116,8 @@ impl Settings {
     pub(crate) fn admit(&self, question: &Question<'_>) -> Result<&ResolvConf, Reason> {
         let resolv_conf = self.open(question.door)?;
         self.heed_aliases(question)?;
-        // glibc that knows the option says that there is no data, without asking about the name.
-        if resolv_conf.no_aaaa && !question.families.v4 {
+        // Whether this glibc knows the option cannot be told, and it would turn the answer.
+        if resolv_conf.no_aaaa && !resolv_conf.drops_aaaa && !question.families.v4 {
             return Err(Reason::ResolvConf);
         }
         Ok(resolv_conf)
@@ -193,7 +193,8 @@ pub(crate) fn walk(
     if !is_ours(resolv_conf, zone) {
         return Outcome::Pass(Reason::Foreign);
     }
-    let families = if resolv_conf.drops_aaaa && question.families.v4 {
+    // For IPv6 alone glibc asks for IPv4 too, to learn whether the name exists.
+    let families = if resolv_conf.drops_aaaa {
         Families::V4
     } else {
         question.families
@@ -320,6 +321,12 @@ impl<Z: ZoneView, T: FnMut(Step<'_>)> Walk<'_, Z, T> {
             verdict: Verdict::Zone(found),
         });
         let outcome = match found {
+            // See `families`: the addresses are not for the program (resolv/res-noaaaa.c).
+            Found::Answer { .. } | Found::Room(_)
+                if !self.question.families.contains(Family::V4) && self.families.v4 =>
+            {
+                return ControlFlow::Continue(Negative::NoData);
+            }
             Found::Answer { count } => {
                 let answer = self.room.get(..count).unwrap_or(&[]);
                 // Whether this glibc knows the option cannot be told.

@@ -94,18 +94,6 @@ pub const ALL: &[Difference] = &[
             }
         },
     },
-    Difference {
-        id: "no-aaaa-mapped",
-        setting: Some(("environment", "RES_OPTIONS=no-aaaa")),
-        example: "gai db.svc.cluster.local. - INET6 1 0 0x8",
-        applies: |at| at.door == Door::Nss && at.call.starts_with("gai "),
-        amend: |ours, libc| {
-            let mixed = ours.who() == "pass(resolv-conf), nodata";
-            if mixed && libc.error.as_deref() == Some("EAI_NODATA") {
-                ours.error.clone_from(&libc.error);
-            }
-        },
-    },
 ];
 
 impl Circumstances<'_> {

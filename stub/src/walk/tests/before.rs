@@ -51,7 +51,10 @@ fn what_stands_before_the_walk() {
         settings
     };
     assert_eq!(look(&under(36), "dual", Families::BOTH), ANSWER);
-    assert_eq!(look(&under(36), "dual", Families::V6), pass);
+    assert_eq!(look(&under(36), "dual", Families::V6), EXTERNAL);
+    let absolute = "dual.prod.svc.cluster.local.";
+    assert_eq!(look(&under(36), absolute, Families::V6), Outcome::NoData);
+    assert_eq!(look(&under(36), absent, Families::V6), Outcome::NxDomain);
     let both = Outcome::Answer { count: 2 };
     assert_eq!(look(&under(35), "dual", Families::BOTH), both);
     assert_eq!(look(&under(35), "dual", Families::V6), ANSWER);
