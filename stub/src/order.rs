@@ -21,7 +21,7 @@ mod tests;
 pub use network::configured;
 pub(crate) use shuffle::arrange;
 
-use crate::sys::{self, Libc};
+use crate::sys::{self, Libc, Prober};
 use core::ptr::NonNull;
 use network::Source;
 use nss_k8s_zone::{Address, Family};
@@ -46,7 +46,8 @@ pub fn sort(libc: Libc, addresses: &mut [Address]) -> bool {
         Libc::Musl if addresses.iter().all(|one| one.family == Family::V4) => return true,
         Libc::Musl => Tables::defaults(),
     };
-    let mut kernel = Kernel { libc, now };
+    let prober = Prober::new();
+    let mut kernel = Kernel { libc, now, prober };
     with_room(addresses.len(), &mut |items, room| {
         place(libc, &tables, &mut kernel, addresses, items, room);
     })
@@ -64,11 +65,12 @@ trait Network {
 struct Kernel {
     libc: Libc,
     now: u64,
+    prober: Prober,
 }
 
 impl Network for Kernel {
     fn source_for(&mut self, destination: &Address) -> Option<Source> {
-        network::source_for(self.libc, destination, self.now)
+        network::source_for(self.libc, destination, self.now, &mut self.prober)
     }
 
     fn is_native(&mut self, index: u32) -> bool {

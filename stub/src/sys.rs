@@ -36,7 +36,7 @@ pub use memory::{map_anonymous, unmap_anonymous};
 pub use next::{Libc, NextFunction, host_libc};
 pub use reply::{Buffer, host_entry};
 pub use resolver_state::ResolverState;
-pub use socket::{Route, SocketAddress, domain, route_to};
+pub use socket::{Prober, Route, SocketAddress, domain};
 
 /// The host name as the kernel knows it (`uname`'s nodename, without its NUL), for hashing and for
 /// the default search domain. At most 64 bytes; empty when the call fails.

@@ -34,13 +34,15 @@ const LOOKUPS: &[&str] = &[
 ];
 
 /// The system calls of one second and how often each may come in it. Every destination is asked for
-/// once (3 of IPv4, 3 of IPv6, 3 mapped ones, and the two loopback addresses; each is a socket that is connected and asked for its name), and glibc's list of
-/// addresses once (a socket, a question, up to eight messages of answer, memory for them).
+/// once (3 of IPv4, 3 of IPv6, 3 mapped ones, and the two loopback addresses; each is a socket that is
+/// connected and asked for its name, or the one before, whose connection is taken from it first), and
+/// glibc's list of addresses once (a socket, a question, up to eight messages of answer, memory for
+/// them).
 const SECOND: &[(&str, u32)] = &[
     ("stat", 4),
     ("newfstatat", 4),
     ("socket", 12),
-    ("connect", 11),
+    ("connect", 22),
     ("getsockname", 11),
     ("close", 12),
     ("sendto", 1),

@@ -68,7 +68,7 @@ pub use address::{Address, Families, Family};
 pub use name::{MAX_TEXT, Name};
 pub use os::{FileStatus, FilesystemStatus, Os};
 pub use reader::{Ask, Found, Now, Reader, Unavailable};
-pub use snapshot::{MAX_ADDRESSES, Snapshot, Srv};
+pub use snapshot::{MAX_ADDRESSES, MAX_CHAIN, Snapshot, Srv};
 #[cfg(feature = "writer")]
 pub use writer::{
     Config, Dump, Endpoint, Entry, Item, LibcOs, MissPolicy, OpenError, Opened, Options, PodMode,

@@ -24,7 +24,7 @@ use core::cell::Cell;
 /// An answer holds at most this many addresses.
 pub const MAX_ADDRESSES: usize = 4096;
 /// CNAMEs followed inside the zone.
-const MAX_CHAIN: usize = 8;
+pub const MAX_CHAIN: usize = 8;
 /// Words that one lookup may visit: more than the largest service needs (5,000 endpoints, each
 /// looked at a few times), little enough to end soon on a hostile file.
 const BUDGET: u32 = 1 << 18;

@@ -2,7 +2,7 @@
 //! of the kernel as libc asks, at most once a second for each destination. libc asks at each call.
 
 use super::remembered::{Answer, Question, Table};
-use crate::sys::{self, InterfaceAddress, Libc, Route};
+use crate::sys::{self, InterfaceAddress, Libc, Prober, Route};
 use core::sync::atomic::{AtomicU64, Ordering};
 use nss_k8s_zone::{Address, Families, Family};
 
@@ -75,8 +75,13 @@ const IS_NATIVE: u8 = 4;
 
 /// Where a destination is reached from; `None` when it is not, or when the kernel cannot be asked
 /// now (no descriptor left), which libc takes for the same. musl asks for no interface.
-pub(super) fn source_for(libc: Libc, destination: &Address, now: u64) -> Option<Source> {
-    let answer = route_to(destination, now)?;
+pub(super) fn source_for(
+    libc: Libc,
+    destination: &Address,
+    now: u64,
+    prober: &mut Prober,
+) -> Option<Source> {
+    let answer = route_to(destination, now, prober)?;
     (answer.facts != 0).then(|| Source {
         address: answer.address,
         interface: match libc {
@@ -88,7 +93,7 @@ pub(super) fn source_for(libc: Libc, destination: &Address, now: u64) -> Option<
 
 /// A source address and facts that are not 0; or facts that are 0. `None` when the kernel cannot be
 /// asked now.
-fn route_to(destination: &Address, now: u64) -> Option<Answer> {
+fn route_to(destination: &Address, now: u64, prober: &mut Prober) -> Option<Answer> {
     let question = Question {
         subject: u128::from_be_bytes(destination.octets),
         topic: match destination.family {
@@ -98,15 +103,20 @@ fn route_to(destination: &Address, now: u64) -> Option<Answer> {
     };
     match TABLE.recall(question, now) {
         Some(answer) => Some(answer),
-        None => ask_for_route(destination, question, now),
+        None => ask_for_route(destination, question, now, prober),
     }
 }
 
 /// Asks the kernel; only what will be the same in a moment is remembered.
 #[cold]
 #[inline(never)]
-fn ask_for_route(destination: &Address, question: Question, now: u64) -> Option<Answer> {
-    let answer = match sys::route_to(destination) {
+fn ask_for_route(
+    destination: &Address,
+    question: Question,
+    now: u64,
+    prober: &mut Prober,
+) -> Option<Answer> {
+    let answer = match prober.route_to(destination) {
         Route::Source(source) => Answer {
             address: mapped(&source),
             facts: 1,
@@ -131,10 +141,17 @@ pub fn configured(libc: Libc) -> Option<Families> {
             None => survey(None, now).0,
         }),
         // Whether a socket can be connected to the loopback (src/network/getaddrinfo.c).
-        Libc::Musl => Some(Families {
-            v4: route_to(&Address::v4([127, 0, 0, 1]), now)?.facts != 0,
-            v6: route_to(&LOOPBACK_V6, now)?.facts != 0,
-        }),
+        Libc::Musl => {
+            let mut prober = Prober::new();
+            let mut is_reached = |address: &Address| {
+                let answer = route_to(address, now, &mut prober)?;
+                Some(answer.facts != 0)
+            };
+            Some(Families {
+                v4: is_reached(&Address::v4([127, 0, 0, 1]))?,
+                v6: is_reached(&LOOPBACK_V6)?,
+            })
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::{NEAR_ADDRESSES, NEAR_NAMES, address_of};
 use crate::message::{Data, Message, NOERROR, NXDOMAIN, Section, kind};
 use crate::order::arrange;
 use crate::sys::{self, Libc};
-use nss_k8s_zone::{Address, Families, Found, Name, Snapshot, Srv};
+use nss_k8s_zone::{Address, Families, Found, MAX_CHAIN, Name, Snapshot, Srv};
 
 /// A UDP message without EDNS has at most so many octets (RFC 1035 section 4.2.1).
 const MAX_DATAGRAM: usize = 512;
@@ -96,7 +96,10 @@ impl Sheet<'_, '_> {
         let mut target;
         if !canonical.is_empty() {
             target = self.write_alias(message, self.name, self.folded)?;
+            // The zone may change under the walk, into a circle that never comes to where it ended.
+            let mut left = MAX_CHAIN;
             while target != canonical {
+                left = left.checked_sub(1)?;
                 let next = self.write_alias(message, target.as_bytes(), target.as_bytes())?;
                 target = next;
             }

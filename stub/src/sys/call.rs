@@ -321,6 +321,16 @@ pub(super) fn connect(
     .map(|_| ())
 }
 
+/// `connect` to AF_UNSPEC: takes a datagram socket's destination and source from it.
+pub(super) fn disconnect(descriptor: &Descriptor) -> Result<(), i32> {
+    // struct sockaddr: the family, which is 0, and fourteen octets.
+    let address = [0_u64; 2];
+    let place = (&raw const address).addr();
+    let arguments = [from_int(descriptor.0), place, 16, 0, 0, 0];
+    // SAFETY: the kernel reads 16 octets, which outlive the call.
+    unsafe { system_call(number::CONNECT, arguments) }.map(|_| ())
+}
+
 /// `getsockname`: the length that the kernel's address has.
 pub(super) fn own_address(descriptor: &Descriptor, room: &mut [u8; 28]) -> Result<usize, i32> {
     let mut length: u32 = 28;

@@ -14,25 +14,49 @@ pub enum Route {
     Unknown,
 }
 
-/// Asks with a connected UDP socket, as both libcs do before they order addresses.
-pub fn route_to(destination: &Address) -> Route {
-    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    let (domain, address) = (
-        domain(destination.family),
-        SocketAddress::new(destination, [0xff; 2]),
-    );
-    let socket = match call::socket(domain, kind, libc::IPPROTO_UDP) {
-        Ok(socket) => socket,
-        Err(libc::EAFNOSUPPORT) => return Route::Unreachable,
-        Err(_) => return Route::Unknown,
-    };
-    match call::connect(&socket, &address, address.length()) {
-        Ok(()) => source(&socket, destination.family).map_or(Route::Unknown, Route::Source),
-        Err(libc::EPERM | libc::EACCES | libc::ENOMEM | libc::ENOBUFS | libc::EINTR) => {
-            Route::Unknown
-        }
-        Err(_) => Route::Unreachable,
+/// Asks for the routes to one destination after the other. It keeps its socket for as long: of an
+/// answer of thousands of addresses, opening and closing would take most of the time.
+#[derive(Default)]
+pub struct Prober {
+    /// Connected, or not any more, to a destination of the family.
+    socket: Option<(Family, Descriptor)>,
+}
+
+impl Prober {
+    /// No socket yet.
+    pub const fn new() -> Self {
+        Self { socket: None }
     }
+
+    /// Asks with a connected UDP socket, as both libcs do before they order addresses.
+    pub fn route_to(&mut self, destination: &Address) -> Route {
+        let family = destination.family;
+        let socket = match self.socket.take() {
+            // A connected socket would keep its source.
+            Some((known, socket)) if known == family && call::disconnect(&socket).is_ok() => socket,
+            _ => match open(family) {
+                Ok(socket) => socket,
+                Err(libc::EAFNOSUPPORT) => return Route::Unreachable,
+                Err(_) => return Route::Unknown,
+            },
+        };
+        let address = SocketAddress::new(destination, [0xff; 2]);
+        let route = match call::connect(&socket, &address, address.length()) {
+            Ok(()) => source(&socket, family).map_or(Route::Unknown, Route::Source),
+            Err(libc::EPERM | libc::EACCES | libc::ENOMEM | libc::ENOBUFS | libc::EINTR) => {
+                Route::Unknown
+            }
+            Err(_) => Route::Unreachable,
+        };
+        self.socket = Some((family, socket));
+        route
+    }
+}
+
+/// A UDP socket of a family.
+fn open(family: Family) -> Result<Descriptor, i32> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    call::socket(domain(family), kind, libc::IPPROTO_UDP)
 }
 
 /// AF_INET or AF_INET6.
@@ -99,8 +123,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_is_reached_from_itself() {
-        let loopback = Address::v4([127, 0, 0, 1]);
-        assert_eq!(route_to(&loopback), Route::Source(loopback));
+    fn one_socket_asks_for_routes_that_differ() {
+        let mut prober = Prober::new();
+        let (one, other) = (Address::v4([127, 0, 0, 1]), Address::v4([255; 4]));
+        let six = Address::v6([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        for _ in 0..2 {
+            assert_eq!(prober.route_to(&one), Route::Source(one));
+            assert!(matches!(
+                prober.route_to(&six),
+                Route::Source(_) | Route::Unreachable
+            ));
+            // A broadcast address: such a socket is not allowed it, or there is no route.
+            assert!(!matches!(prober.route_to(&other), Route::Source(_)));
+            assert_eq!(prober.route_to(&one), Route::Source(one));
+        }
+        let number = |prober: &Prober| prober.socket.as_ref().map(|(_, socket)| socket.raw());
+        let before = number(&prober);
+        assert_eq!(prober.route_to(&one), Route::Source(one));
+        assert_eq!(number(&prober), before);
     }
 }
