@@ -65,6 +65,8 @@ pub enum Unclear {
     Number,
     /// An option that means different things to different versions ("-no-...").
     Option,
+    /// `sortlist`, by which glibc's `gethostbyname` family sorts addresses.
+    SortList,
     /// An IPv6 nameserver whose scope is the name of an interface that only the kernel can check.
     Scope,
     /// The search list is the host's domain, and the host name is not known.

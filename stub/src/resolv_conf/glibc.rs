@@ -32,6 +32,9 @@ pub(super) fn read(
             }
         } else if let Some(value) = value_of(line, b"options", is_blank) {
             read_options(value, read)?;
+        } else if value_of(line, b"sortlist", is_blank).is_some() {
+            // The `gethostbyname` family sorts by it, in its own way.
+            return Err(Unclear::SortList);
         }
     }
     if read.search.is_empty() {

@@ -208,6 +208,7 @@ fn option_lines() {
             Err(Unclear::Number),
         ),
         ("options -no-aaaa\n", Err(Unclear::Option), Ok(1)),
+        ("sortlist 10.0.0.0/8\n", Err(Unclear::SortList), Ok(1)),
     ];
     for (text, glibc, musl) in cases {
         assert_eq!(
