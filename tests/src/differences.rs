@@ -37,7 +37,7 @@ pub const ALL: &[Difference] = &[
         example: "host alias",
         applies: |at| at.release.libc() == Libc::Glibc && at.call.starts_with("host"),
         amend: |ours, libc| {
-            if !libc.aliases.is_empty() && ours.aliases.is_empty() {
+            if ours.who() == "zone" && !libc.aliases.is_empty() && ours.aliases.is_empty() {
                 ours.aliases.clone_from(&libc.aliases);
             }
         },
@@ -62,7 +62,13 @@ pub const ALL: &[Difference] = &[
         id: "more-room",
         setting: Some(("hosts", "127.0.0.1 localhost\n")),
         example: "addrr fd00:96::11 64",
-        applies: |at| at.door == Door::Nss && at.call.starts_with("addrr "),
+        applies: |at| {
+            let size = at.call.strip_prefix("addrr ").and_then(|rest| {
+                let (_, size) = rest.split_once(' ')?;
+                size.parse::<usize>().ok()
+            });
+            at.door == Door::Nss && size.is_some_and(|size| size <= 64)
+        },
         amend: |ours, libc| {
             if ours.error.as_deref() == Some("ERANGE") && libc.error.is_none() {
                 take_over(ours, libc);

@@ -135,20 +135,29 @@ impl Reply {
     }
 
     /// Everything that must be the same whoever answers: the order of families, socket types and
-    /// protocols, ports, flags, canonical names and aliases; of the addresses only the set, since
-    /// servers shuffle them.
+    /// protocols, ports, flags, canonical names and aliases. Servers shuffle addresses, so in an
+    /// `addrinfo` list each has the number of its first appearance, and those of a hostent count.
     pub fn shape(&self) -> String {
         let mut text = self.summary();
+        let mut seen = Vec::new();
         for entry in &self.entries {
+            if !seen.contains(&&entry.address) {
+                seen.push(&entry.address);
+            }
+            let number = seen.iter().position(|one| **one == entry.address);
             let _ = write!(
                 text,
-                "\n  {} {} {} {} {}",
+                "\n  #{} {} {} {} {} {}",
+                number.unwrap_or(0),
                 entry.family,
                 entry.kind,
                 entry.port,
                 entry.rest,
                 entry.canonical.as_deref().unwrap_or("-")
             );
+        }
+        if !self.addresses.is_empty() {
+            let _ = write!(text, "\n  {} addresses", self.addresses.len());
         }
         for alias in &self.aliases {
             let _ = write!(text, "\n  alias {alias}");

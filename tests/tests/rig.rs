@@ -14,6 +14,7 @@ use nss_k8s_tests::{
     differential::Rig,
     libcs::Release,
     recording::{Recording, Recordings, query},
+    session::Door,
     shop,
     wire::{self, kind},
 };
@@ -42,6 +43,14 @@ fn the_corpus_is_large_and_complete() -> Result<()> {
             for case in room.cases() {
                 ensure!(case.who.is_some(), "{file}: {}: {}", room.title, case.call);
                 for release in room.releases() {
+                    for (door, givers) in Door::OURS.iter().zip(case.who.iter().flatten()) {
+                        ensure!(
+                            door.libc() != release.libc() || givers.contains_key(&release),
+                            "{file}: {}: {}: nobody for {door:?}",
+                            room.title,
+                            case.call
+                        );
+                    }
                     *cases.entry(release).or_default() += 1;
                 }
             }
