@@ -215,7 +215,7 @@ static void patch(const char *what)
 {
     if (strcmp(what, "init") == 0) res_init();
     if (strcmp(what, "ndots") == 0) _res.ndots = 1;
-    if (strcmp(what, "server") == 0) _res.nsaddr_list[0].sin_addr.s_addr = htonl(0x0a60000b);
+    if (strcmp(what, "server") == 0) _res.nsaddr_list[0].sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (strcmp(what, "domain") == 0) _res.defdname[0] ^= 1;
     if (strcmp(what, "option") == 0) _res.options &= ~(unsigned long)RES_DNSRCH;
     if (strcmp(what, "retry") == 0) _res.retry += 1;

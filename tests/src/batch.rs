@@ -4,11 +4,13 @@
 use crate::{artifacts, libcs::Release, pod::Pod, probe::Libc, session::Door};
 use anyhow::{Context, Result, bail, ensure};
 use std::{
+    collections::BTreeSet,
     io::{Read, Write, pipe},
     process::Stdio,
 };
 
-/// Whether libc and the shim say the same to each command; how many of them were ours.
+/// Whether libc and the shim say the same to each command, and the server is asked nothing that libc
+/// alone does not ask; how many of the commands were ours.
 ///
 /// # Errors
 /// With every difference.
@@ -20,10 +22,20 @@ pub fn agree(
     commands: &[String],
 ) -> Result<usize> {
     let reference = run(pod, probe, door.reference(), release, commands)?;
-    let before = pod.dns()?.take_log();
+    let before = asked(pod)?;
     ensure!(!before.is_empty(), "the server was never asked");
     let ours = run(pod, probe, door, release, commands)?;
+    let after = asked(pod)?;
     let mut differences = Vec::new();
+    for more in after.difference(&before) {
+        differences.push(format!("{door:?} {}: asked {more:?}", release.as_str()));
+    }
+    if ours.iter().all(Reply::is_ours) && !after.is_empty() {
+        differences.push(format!(
+            "{door:?} {}: all ours, yet asked {after:?}",
+            release.as_str()
+        ));
+    }
     for ((command, reference), ours) in commands.iter().zip(&reference).zip(&ours) {
         if reference.said != ours.said {
             differences.push(format!(
@@ -44,6 +56,12 @@ pub fn agree(
         );
     }
     Ok(ours.iter().filter(|reply| reply.is_ours()).count())
+}
+
+/// What the pod's server was asked since the last time, however often.
+fn asked(pod: &Pod) -> Result<BTreeSet<(String, u16)>> {
+    let log = pod.dns()?.take_log().into_iter();
+    Ok(log.map(|one| (one.name, one.kind)).collect())
 }
 
 /// What came of one command.
