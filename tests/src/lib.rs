@@ -19,6 +19,7 @@
 pub mod artifacts;
 pub mod batch;
 pub mod case;
+pub mod choices;
 pub mod compiled;
 pub mod corpus;
 pub mod differences;

@@ -5,6 +5,7 @@
 use anyhow::{Context, Result, ensure};
 use nss_k8s_tests::{
     artifacts,
+    choices::Choices,
     libcs::Release,
     pod::{Pod, Recipe},
     probe::Libc,
@@ -64,44 +65,33 @@ const COMMENTS: &[&str] = &["", "", "", "", "#", " # a b", "#a", " #", "\t# 10.0
 const ENDS: &[&str] = &["\n", "\n", "\n", "\n", "\r\n", " \n", "\n\n"];
 const FRONTS: &[&str] = &["", "", "", "", "", "", " ", "\t", "#", "# "];
 
-/// A xorshift generator: the same seed gives the same cases everywhere.
-struct Choices(u64);
+/// Files, names and calls.
+struct Made(Choices);
 
-impl Choices {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap_or(0) % limit
-    }
-
-    fn among<'a>(&mut self, list: &[&'a str]) -> &'a str {
-        list[self.below(list.len())]
-    }
-
+impl Made {
     fn file(&mut self) -> String {
         let mut text = String::new();
-        for _ in 0..self.below(12) {
-            text.push_str(self.among(FRONTS));
-            text.push_str(self.among(ADDRESSES));
-            for _ in 0..self.below(5) {
-                text.push_str(self.among(BLANKS));
-                text.push_str(self.among(NAMES));
+        for _ in 0..self.0.below(12) {
+            text.push_str(self.0.among(FRONTS));
+            text.push_str(self.0.among(ADDRESSES));
+            for _ in 0..self.0.below(5) {
+                text.push_str(self.0.among(BLANKS));
+                text.push_str(self.0.among(NAMES));
             }
             // Now and then a line that musl reads in two pieces, cut somewhere near here.
-            if self.below(8) == 0 {
+            if self.0.below(8) == 0 {
                 text.push(' ');
-                let filler = 470 + self.below(50);
+                let filler = 470 + self.0.below(50);
                 text.extend(std::iter::repeat_n('x', filler));
                 text.push(' ');
-                text.push_str(self.among(ADDRESSES));
+                text.push_str(self.0.among(ADDRESSES));
                 text.push(' ');
-                text.push_str(self.among(NAMES));
+                text.push_str(self.0.among(NAMES));
             }
-            text.push_str(self.among(COMMENTS));
-            text.push_str(self.among(ENDS));
+            text.push_str(self.0.among(COMMENTS));
+            text.push_str(self.0.among(ENDS));
         }
-        if self.below(3) == 0 {
+        if self.0.below(3) == 0 {
             // An address alone would not do: behind it musl 1.2.3 reads what its buffer held before.
             text.push_str("10.0.0.3 z");
         }
@@ -109,23 +99,23 @@ impl Choices {
     }
 
     fn call(&mut self) -> String {
-        let name = self.among(NAMES).replace('\u{e9}', "%c3%a9");
-        let family = self.among(&["UNSPEC", "INET", "INET6"]);
-        match self.below(11) {
-            0 | 1 => format!("host2 {name} {}", self.among(&["INET", "INET6"])),
-            2 => format!("host2r {name} {} 8000", self.among(&["INET", "INET6"])),
+        let name = self.0.among(NAMES).replace('\u{e9}', "%c3%a9");
+        let family = self.0.among(&["UNSPEC", "INET", "INET6"]);
+        match self.0.below(11) {
+            0 | 1 => format!("host2 {name} {}", self.0.among(&["INET", "INET6"])),
+            2 => format!("host2r {name} {} 8000", self.0.among(&["INET", "INET6"])),
             3 | 4 => format!("addr {}", self.address()),
             5 => format!("addrr {} 8000", self.address()),
             6 => format!(
                 "name {} 80 {}",
                 self.address(),
-                self.among(&["0", "2", "8"])
+                self.0.among(&["0", "2", "8"])
             ),
             _ => {
-                let flags = self.among(&["0", "0x2", "0x8", "0x18", "0x20", "0x22"]);
+                let flags = self.0.among(&["0", "0x2", "0x8", "0x18", "0x20", "0x22"]);
                 format!(
                     "gai {name} - {family} {} 0 {flags}",
-                    self.among(&["0", "1"])
+                    self.0.among(&["0", "1"])
                 )
             }
         }
@@ -134,7 +124,7 @@ impl Choices {
     /// One that a file may have, in the form that the probe reads.
     fn address(&mut self) -> &'static str {
         loop {
-            let address = self.among(ADDRESSES);
+            let address = self.0.among(ADDRESSES);
             if address.parse::<std::net::IpAddr>().is_ok() {
                 return address;
             }
@@ -144,11 +134,8 @@ impl Choices {
 
 #[test]
 fn made_up_hosts_files_agree_with_libc() -> Result<()> {
-    let seed: u64 = match std::env::var("NSS_K8S_SEED") {
-        Ok(text) => text.parse().context("NSS_K8S_SEED")?,
-        Err(_) => 1,
-    };
-    let mut choices = Choices(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut choices = Made(Choices::seeded(1)?);
+    let seed = choices.0.seed;
     let zone = shop::publish()?;
     let pod = Pod::start(Recipe {
         nsswitch: "hosts: files dns\n".into(),
@@ -159,7 +146,9 @@ fn made_up_hosts_files_agree_with_libc() -> Result<()> {
     let mut answered = 0;
     for _ in 0..24 {
         let hosts = choices.file();
-        let multi = choices.among(&["multi on\n", "multi on\n", "multi off\n"]);
+        let multi = choices
+            .0
+            .among(&["multi on\n", "multi on\n", "multi off\n"]);
         let calls: Vec<_> = (0..60).map(|_| choices.call()).collect();
         pod.replace("hosts", &hosts)?;
         pod.replace("host.conf", multi)?;

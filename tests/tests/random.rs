@@ -2,8 +2,9 @@
 //! each, other ones on every seed. `NSS_K8S_SEED=<number>` chooses the seed, which a failure names.
 #![allow(clippy::std_instead_of_core, reason = "an ordinary std program")]
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use nss_k8s_tests::{
+    choices::Choices,
     corpus::Room,
     differential::Rig,
     libcs::Release,
@@ -127,58 +128,50 @@ const ENVIRONMENTS: &[&str] = &[
 const BLANKS: &[&str] = &[" ", "\t", "  "];
 const TRAILING: &[&str] = &["", "", " ", "\t"];
 
-/// A xorshift generator: the same seed gives the same cases everywhere.
-struct Choices(u64);
+/// Files, names and calls.
+struct Made(Choices);
 
-impl Choices {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap_or(0) % limit
-    }
-
-    fn among<'a>(&mut self, list: &[&'a str]) -> &'a str {
-        list[self.below(list.len())]
-    }
-
+impl Made {
     /// A resolv.conf whose only nameserver is the cluster's.
     fn resolv_conf(&mut self) -> String {
         let mut lines = vec![format!(
             "nameserver{}{CLUSTER_DNS}{}",
-            self.among(BLANKS),
-            self.among(TRAILING)
+            self.0.among(BLANKS),
+            self.0.among(TRAILING)
         )];
-        for _ in 0..self.below(4) {
-            let count = self.below(5);
+        for _ in 0..self.0.below(4) {
+            let count = self.0.below(5);
             let entries: Vec<String> = (0..count)
-                .map(|_| format!("{}{}", self.among(SUFFIXES), self.among(&["", "", "."])))
+                .map(|_| format!("{}{}", self.0.among(SUFFIXES), self.0.among(&["", "", "."])))
                 .collect();
-            let (keyword, between) = (self.among(KEYWORDS), self.among(BLANKS));
-            let list = entries.join(self.among(BLANKS));
-            lines.push(format!("{keyword}{between}{list}{}", self.among(TRAILING)));
-        }
-        for _ in 0..self.below(3) {
-            let (ndots, option) = (self.among(NDOTS), self.among(OPTIONS));
+            let (keyword, between) = (self.0.among(KEYWORDS), self.0.among(BLANKS));
+            let list = entries.join(self.0.among(BLANKS));
             lines.push(format!(
-                "options ndots:{ndots}{option}{}",
-                self.among(TRAILING)
+                "{keyword}{between}{list}{}",
+                self.0.among(TRAILING)
             ));
         }
-        let first = self.below(lines.len());
+        for _ in 0..self.0.below(3) {
+            let (ndots, option) = (self.0.among(NDOTS), self.0.among(OPTIONS));
+            lines.push(format!(
+                "options ndots:{ndots}{option}{}",
+                self.0.among(TRAILING)
+            ));
+        }
+        let first = self.0.below(lines.len());
         lines.swap(0, first);
-        format!("{}{}", lines.join("\n"), self.among(&["\n", "", "\n\n"]))
+        format!("{}{}", lines.join("\n"), self.0.among(&["\n", "", "\n\n"]))
     }
 
     /// A hosts file of some lines, good and bad.
     fn hosts(&mut self) -> String {
         let mut lines = vec!["127.0.0.1 localhost".to_owned()];
-        for _ in 0..self.below(7) {
-            let count = 1 + self.below(3);
+        for _ in 0..self.0.below(7) {
+            let count = 1 + self.0.below(3);
             let names: Vec<String> = (0..count).map(|_| self.name(3)).collect();
-            let address = self.among(ADDRESSES);
-            let (before, between) = (self.among(&["", "", " "]), self.among(BLANKS));
-            let comment = self.among(&["", "", " # api", "#web"]);
+            let address = self.0.among(ADDRESSES);
+            let (before, between) = (self.0.among(&["", "", " "]), self.0.among(BLANKS));
+            let comment = self.0.among(&["", "", " # api", "#web"]);
             lines.push(format!(
                 "{before}{address}{between}{}{comment}",
                 names.join(" ")
@@ -191,9 +184,9 @@ impl Choices {
 
     /// A name of at most so many runs of labels.
     fn name(&mut self, most: usize) -> String {
-        let count = 1 + self.below(most);
-        let mut labels: Vec<&str> = (0..count).map(|_| self.among(LABELS)).collect();
-        if self.below(3) == 0 {
+        let count = 1 + self.0.below(most);
+        let mut labels: Vec<&str> = (0..count).map(|_| self.0.among(LABELS)).collect();
+        if self.0.below(3) == 0 {
             labels.push("");
         }
         labels.join(".")
@@ -201,20 +194,24 @@ impl Choices {
 
     /// One call of any function; the null pointer's word is left out.
     fn call(&mut self) -> Option<String> {
-        let address = self.among(ADDRESSES);
+        let address = self.0.among(ADDRESSES);
         let name = self.name(6);
         if name.is_empty() || name == "-" {
             return None;
         }
-        let family = self.among(&["UNSPEC", "INET", "INET6"]);
-        let either = self.among(&["INET", "INET6"]);
-        let size = self.among(&["0", "32", "64", "100", "200", "1024", "9000"]);
-        let flags = self.among(FLAGS);
-        let service = self.among(&["-", "-", "80", "http", "nosuch", "65536"]);
-        let kind = self.among(&["0 0", "1 0", "2 0", "3 0", "1 6", "0 17", "5 0", "1 17"]);
+        let family = self.0.among(&["UNSPEC", "INET", "INET6"]);
+        let either = self.0.among(&["INET", "INET6"]);
+        let size = self
+            .0
+            .among(&["0", "32", "64", "100", "200", "1024", "9000"]);
+        let flags = self.0.among(FLAGS);
+        let service = self.0.among(&["-", "-", "80", "http", "nosuch", "65536"]);
+        let kind = self
+            .0
+            .among(&["0 0", "1 0", "2 0", "3 0", "1 6", "0 17", "5 0", "1 17"]);
         // What the model has records of.
-        let question = self.among(&["1", "28"]);
-        Some(match self.below(18) {
+        let question = self.0.among(&["1", "28"]);
+        Some(match self.0.below(18) {
             0 => format!("host {name}"),
             1 => format!("host2 {name} {either}"),
             2 => format!("hostr {name} {size}"),
@@ -223,7 +220,7 @@ impl Choices {
             5 => format!("addrr {address} {size}"),
             6 => format!(
                 "name {address} 80 {}",
-                self.among(&["0", "1", "2", "8", "0x10"])
+                self.0.among(&["0", "1", "2", "8", "0x10"])
             ),
             7 => format!("gai {name} {service} null"),
             // musl 1.2.3 makes a broken query of an empty label here, and waits for its answer.
@@ -236,17 +233,14 @@ impl Choices {
 
 #[test]
 fn made_up_names_files_and_calls_agree_with_libc() -> Result<()> {
-    let seed: u64 = match std::env::var("NSS_K8S_SEED") {
-        Ok(text) => text.parse().context("NSS_K8S_SEED")?,
-        Err(_) => 1,
-    };
-    let mut choices = Choices(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut choices = Made(Choices::seeded(1)?);
+    let seed = choices.0.seed;
     let mut rooms = Vec::new();
     for number in 0..16 {
         let calls: Vec<String> = (0..200).filter_map(|_| choices.call()).collect();
         let (resolv_conf, hosts) = (choices.resolv_conf(), choices.hosts());
-        let nsswitch = choices.among(HOSTS_LINES);
-        let environment = choices.among(ENVIRONMENTS);
+        let nsswitch = choices.0.among(HOSTS_LINES);
+        let environment = choices.0.among(ENVIRONMENTS);
         let title = format!(
             "seed {seed}, room {number}: resolv.conf {resolv_conf:?}, hosts {hosts:?}, \
              {nsswitch:?}, {environment:?}"

@@ -2,7 +2,7 @@
 
 use crate::world::{CABLES, furnish, pair, turned};
 use anyhow::{Context, Result, ensure};
-use nss_k8s_tests::{libcs::Release, session::Session};
+use nss_k8s_tests::{choices::Choices, libcs::Release, session::Session};
 
 /// What destinations are made of: of each kind some that only a prefix tells apart.
 const POOL: &[&str] = &[
@@ -56,24 +56,15 @@ const PLACES: &[(&str, &[&str], &str)] = &[
 #[test]
 fn made_up_destinations_come_in_libcs_order() -> Result<()> {
     const SETS: usize = 12;
-    let seed = match std::env::var("NSS_K8S_SEED") {
-        Ok(text) => text.parse().context("NSS_K8S_SEED")?,
-        Err(_) => u64::from(std::process::id()),
-    };
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut choose = |below: usize| -> usize {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as usize % below
-    };
+    let mut choices = Choices::seeded(u64::from(std::process::id()))?;
+    let seed = choices.seed;
     let mut separated = 0;
     for (families, network, gai_conf) in PLACES {
         let sets: Vec<_> = (0..SETS)
             .map(|number| {
                 let mut pool = POOL.to_vec();
-                let count = 2 + choose(9);
-                let set = (0..count).map(|_| pool.swap_remove(choose(pool.len())));
+                let count = 2 + choices.below(9);
+                let set = (0..count).map(|_| pool.swap_remove(choices.below(pool.len())));
                 (format!("set{number}"), set.collect())
             })
             .collect();
