@@ -273,6 +273,30 @@ impl<'s> Found<'s> {
         }
         next_line(self.libc, &mut self.rest)
     }
+
+    /// The next line, but for lines in which the bytes of `name` do not stand anywhere: those between
+    /// the first and the last that count may be a thousand.
+    fn next_with(&mut self, name: &[u8]) -> Option<Line<'s>> {
+        let fold = match self.libc {
+            Libc::Glibc => 0x20,
+            Libc::Musl => 0,
+        };
+        let first = name.first()? | fold;
+        let mut from = 0;
+        loop {
+            let rest = self.rest.get(from..)?;
+            let place = from.checked_add(rest.iter().position(|byte| *byte | fold == first)?)?;
+            let end = place.checked_add(name.len())?;
+            if self.rest.get(place..end)?.eq_ignore_ascii_case(name) {
+                let before = self.rest.get(..place)?.iter();
+                let newline = before.rev().position(|byte| *byte == b'\n');
+                let start = place.checked_sub(newline.unwrap_or(place))?;
+                self.rest = self.rest.get(start..)?;
+                return self.next();
+            }
+            from = place.checked_add(1)?;
+        }
+    }
 }
 
 /// The lines that have a name, with what their addresses are worth; those that do not count are
@@ -290,7 +314,7 @@ impl<'s> Iterator for Matches<'s, '_> {
 
     #[inline(never)]
     fn next(&mut self) -> Option<Self::Item> {
-        while let Some(line) = self.lines.next() {
+        while let Some(line) = self.lines.next_with(self.name) {
             if line.has(self.name) {
                 let worth = line.worth(self.families);
                 if worth != Worth::Nothing {

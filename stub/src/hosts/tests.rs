@@ -361,3 +361,20 @@ fn what_does_not_fit_is_not_indexed() {
         assert!(index(Musl, text.as_bytes()).is_some(), "{text:?}");
     }
 }
+
+#[test]
+fn lines_without_the_name_are_skipped_and_no_other() {
+    let filler = "10.0.0.9 hedge edges edge.x xedge # edge\n".repeat(20);
+    let cut = format!("10.0.0.8 {} edge\n", "edg ".repeat(200));
+    let text = format!(
+        "10.0.0.1 edge\n{filler}10.0.0.2 other edge\n{cut}{filler}10.0.0.3 Edge\n10.0.0.4 edg"
+    );
+    for (libc, expected) in [
+        (Glibc, "10.0.0.1 10.0.0.2 10.0.0.8 10.0.0.3 = edge"),
+        // musl cuts the long line, and no address is in front of its end.
+        (Musl, "10.0.0.1 10.0.0.2 = edge"),
+    ] {
+        let got = look_up(libc, Lines::All, &text, "edge", Families::BOTH);
+        assert_eq!(got, expected, "{libc:?}");
+    }
+}
