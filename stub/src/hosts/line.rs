@@ -44,10 +44,10 @@ pub(super) fn next_line<'s>(libc: Libc, text: &mut &'s [u8]) -> Option<Line<'s>>
         Libc::Glibc => text,
         Libc::Musl => text.get(..MUSL_PIECE).unwrap_or(text),
     };
-    let (line, newline) = split_word(piece, |byte| byte == b'\n');
+    let (line, newline) = split_at_byte(piece, b'\n');
     let taken = line.len().saturating_add(newline.len().min(1));
     *text = text.get(taken..).unwrap_or(&[]);
-    let (line, comment) = split_word(line, |byte| byte == b'#');
+    let (line, comment) = split_at_byte(line, b'#');
     let line = match libc {
         Libc::Glibc => trim_start(line, is_space),
         Libc::Musl => line,
@@ -59,6 +59,14 @@ pub(super) fn next_line<'s>(libc: Libc, text: &mut &'s [u8]) -> Option<Line<'s>>
         names: trim_start(names, is_space),
         is_ended: !newline.is_empty() || !comment.is_empty(),
     })
+}
+
+/// [`split_word`] at one byte, without a call for each.
+#[inline(never)]
+fn split_at_byte(text: &[u8], end: u8) -> (&[u8], &[u8]) {
+    let length = text.iter().position(|byte| *byte == end);
+    text.split_at_checked(length.unwrap_or(text.len()))
+        .unwrap_or((text, &[]))
 }
 
 impl<'s> Line<'s> {
