@@ -82,8 +82,9 @@ fn trace(pod: &Pod, libc: Libc) -> Result<(BTreeMap<String, u32>, f64)> {
     let shim = artifacts::shim()?;
     let program = probe::program("repeat", libc)?;
     let output = pod
-        .command("strace")
-        .args(["-f", "-ttt", "-E"])
+        // One that asks the kernel at every call would take half an hour.
+        .command("timeout")
+        .args(["60", "strace", "-f", "-ttt", "-E"])
         .arg(format!("LD_PRELOAD={}", shim.display()))
         .arg(program)
         .arg(CALLS.to_string())

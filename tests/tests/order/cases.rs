@@ -1,6 +1,6 @@
 //! Networks in which one rule or another decides, and the order in them.
 
-use crate::world::{CABLES, furnish, pair, publish, turned};
+use crate::world::{CABLES, configure, furnish, pair, publish, turned};
 use anyhow::{Context, Result, bail, ensure};
 use nss_k8s_tests::{
     libcs::Release,
@@ -265,6 +265,38 @@ fn gai_conf_is_read_again_where_it_says_so() -> Result<()> {
             ensure!(order(&mut ours, call, Some("zone"))? == ipv6_first);
         }
         ensure!(order(&mut witness, call, Some("zone"))?[0] == v4);
+    }
+    Ok(())
+}
+
+/// What the kernel said counts for the rest of a second, then it is asked again: an address that the
+/// pod gets later decides the order, as in libc at once.
+#[test]
+fn a_new_address_of_the_pod_counts() -> Result<()> {
+    let case = Case {
+        name: "later",
+        families: "4",
+        network: &[],
+        gai_conf: "",
+        destinations: &["10.96.1.1", "2001:db8::1"],
+        calls: &[],
+        releases: &[],
+    };
+    let call = "gai forwards 80 UNSPEC 1 0 0";
+    for release in [Release::Glibc236, Release::Musl123] {
+        let (_zone, pod) = rooms(&case)?;
+        let (mut ours, mut reference) = pair(&pod, release)?;
+        let before = order(&mut reference, call, None)?;
+        ensure!(order(&mut ours, call, Some("zone"))? == before);
+        for line in [
+            "-6 addr add 2001:db8::7/64 dev lo nodad",
+            "-6 route add default dev lo src 2001:db8::7",
+        ] {
+            configure(&pod, line)?;
+        }
+        let after = order(&mut reference, call, None)?;
+        ensure!(after != before, "libc: {after:?}");
+        zonefile::wait(|| Ok(order(&mut ours, call, Some("zone"))? == after))?;
     }
     Ok(())
 }

@@ -47,16 +47,21 @@ pub(crate) fn furnish(
         ..Recipe::default()
     })?;
     for line in network {
-        let words: Vec<_> = line.split(' ').collect();
-        let output = pod
-            .command("ip")
-            .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
-            .args(words)
-            .output()?;
-        ensure!(output.status.success(), "ip {line}: {output:?}");
+        configure(&pod, line)?;
     }
     pod.replace("gai.conf", gai_conf)?;
     Ok((zone, pod))
+}
+
+/// Changes the pod's network: the arguments of `ip`.
+pub(crate) fn configure(pod: &Pod, line: &str) -> Result<()> {
+    let output = pod
+        .command("ip")
+        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+        .args(line.split(' '))
+        .output()?;
+    ensure!(output.status.success(), "ip {line}: {output:?}");
+    Ok(())
 }
 
 /// The name of the same destinations in the opposite order.
