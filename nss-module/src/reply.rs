@@ -94,7 +94,7 @@ pub(crate) fn host(
 
 /// The names of `address` as a `hostent`: the first is `h_name`, the others are aliases.
 pub(crate) fn name(call: &str, address: &Address, mut buffer: Buffer) -> Verdict<libc::hostent> {
-    let mut near = [Name::EMPTY; NEAR_NAMES];
+    let mut near = [const { Name::new() }; NEAR_NAMES];
     let mut names: &mut [Name] = &mut near;
     let mut outcome = reverse(address, Door::Nss, names);
     if let Outcome::Room(count) = outcome {

@@ -18,8 +18,8 @@ pub(crate) type Answer = Result<NonNull<addrinfo>, c_int>;
 
 const CALL: &str = "getaddrinfo";
 
-/// So many addresses are gathered on the stack (17 bytes each); musl never returns more than 48.
-const NEAR: usize = 48;
+/// So many addresses are gathered on the stack of every call (17 bytes each, and each is cleared).
+const NEAR: usize = 16;
 
 /// Answers one call; `None` when the real function must.
 ///
@@ -229,8 +229,9 @@ unsafe fn negative(
     service: *const c_char,
     negative: Negative,
 ) -> Result<Answer, Refusal> {
+    let mut services = Services::new();
     // SAFETY: the caller's contract.
-    unsafe { Services::of(request, service) }.ok_or("service")?;
+    unsafe { services.find(request, service) }.ok_or("service")?;
     Ok(Err(negative.address_info))
 }
 
@@ -253,7 +254,8 @@ unsafe fn build(
     if found.len() > 1 && !order::sort(request.libc, found) {
         return Err("address-order");
     }
+    let mut services = Services::new();
     // SAFETY: the caller's contract.
-    let services = unsafe { Services::of(request, service) }.ok_or("service")?;
+    unsafe { services.find(request, service) }.ok_or("service")?;
     Ok(list::build(request, found, &services, canonical))
 }

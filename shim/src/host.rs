@@ -407,7 +407,7 @@ fn names(address: &Address, mut buffer: Buffer) -> Result<(Libc, hostent, Outcom
     /// So many are gathered on the stack (254 bytes each).
     const NEAR: usize = 4;
     let libc = sys::host_libc().ok_or(Reason::Libc)?;
-    let mut near = [Name::EMPTY; NEAR];
+    let mut near = [const { Name::new() }; NEAR];
     let mut names: &mut [Name] = &mut near;
     let mut outcome = reverse(address, Door::Shim, names);
     if let Outcome::Room(count) = outcome {

@@ -3,6 +3,7 @@
 use crate::real;
 use crate::request::Request;
 use core::ffi::{CStr, c_char, c_int};
+use core::mem::MaybeUninit;
 use core::ptr::null_mut;
 use libc::addrinfo;
 use nss_k8s_stub::sys::Libc;
@@ -19,18 +20,28 @@ pub(crate) struct Service {
 /// At most so many; more are libc's business.
 const MOST: usize = 8;
 
-/// The triples of one call, in libc's order.
+/// The triples of one call, in libc's order. Filled where it stands: it is asked for in every call.
 pub(crate) struct Services {
+    /// So many of the list are initialized.
     count: usize,
-    list: [Service; MOST],
+    list: [MaybeUninit<Service>; MOST],
 }
 
 impl Services {
-    /// The triples for a request; `None` when libc must say what is wrong with it.
+    /// None yet.
+    #[inline]
+    pub(crate) const fn new() -> Self {
+        Self {
+            count: 0,
+            list: [const { MaybeUninit::uninit() }; MOST],
+        }
+    }
+
+    /// Adds the triples for a request; `None` when libc must say what is wrong with it.
     ///
     /// # Safety
     /// `service` is null or NUL-terminated.
-    pub(crate) unsafe fn of(request: &Request, service: *const c_char) -> Option<Self> {
+    pub(crate) unsafe fn find(&mut self, request: &Request, service: *const c_char) -> Option<()> {
         let port = if service.is_null() {
             Some(0)
         } else {
@@ -41,22 +52,24 @@ impl Services {
             (0, 0, Some(port))
             | (libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP, Some(port))
             | (libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP, Some(port)) => {
-                Some(Self::numeric(request, port.to_be_bytes()))
+                self.add_numeric(request, port.to_be_bytes());
+                Some(())
             }
             // SAFETY: the caller's contract.
-            _ => unsafe { Self::asked(request, service) },
+            _ => unsafe { self.ask(request, service) },
         }
     }
 
     /// The triples, never empty.
     pub(crate) fn as_slice(&self) -> &[Service] {
-        self.list.get(..self.count).unwrap_or(&[])
+        let list = self.list.get(..self.count).unwrap_or(&[]);
+        // SAFETY: `push` writes an entry before it counts it.
+        unsafe { list.assume_init_ref() }
     }
 
     /// The types of the request with one port, in the order of glibc's gaih_inet_typeproto and
     /// musl's lookup_serv.c. Only glibc offers raw sockets, also for a port.
-    fn numeric(request: &Request, port: [u8; 2]) -> Self {
-        let mut services = Self::empty();
+    fn add_numeric(&mut self, request: &Request, port: [u8; 2]) {
         for (socket_type, protocol) in [
             (libc::SOCK_STREAM, libc::IPPROTO_TCP),
             (libc::SOCK_DGRAM, libc::IPPROTO_UDP),
@@ -68,14 +81,13 @@ impl Services {
             };
             if wanted {
                 // Three fit.
-                let _ = services.push(Service {
+                let _ = self.push(Service {
                     socket_type,
                     protocol,
                     port,
                 });
             }
         }
-        services
     }
 
     /// The triples of a named (or oddly written) service, or of a socket type and protocol that are
@@ -84,7 +96,8 @@ impl Services {
     ///
     /// # Safety
     /// `service` is null or NUL-terminated.
-    unsafe fn asked(request: &Request, service: *const c_char) -> Option<Self> {
+    #[cold]
+    unsafe fn ask(&mut self, request: &Request, service: *const c_char) -> Option<()> {
         let hints = addrinfo {
             ai_flags: request.service_flags | libc::AI_NUMERICHOST,
             ai_family: libc::AF_INET,
@@ -101,7 +114,6 @@ impl Services {
         if unsafe { real::getaddrinfo(node, service, &raw const hints, &raw mut first) } != 0 {
             return None;
         }
-        let mut services = Self::empty();
         let mut next: *const addrinfo = first;
         let mut complete = true;
         // SAFETY: a list as the real function returns it, not freed yet.
@@ -114,7 +126,7 @@ impl Services {
             let port = unsafe { entry.ai_addr.cast::<[u8; 4]>().read_unaligned() };
             let [_, _, high, low] = port;
             let (socket_type, protocol) = (entry.ai_socktype, entry.ai_protocol);
-            complete &= services.push(Service {
+            complete &= self.push(Service {
                 socket_type,
                 protocol,
                 port: [high, low],
@@ -123,19 +135,7 @@ impl Services {
         }
         // SAFETY: the real function's own list goes to its own `freeaddrinfo`, once.
         unsafe { real::freeaddrinfo(first) };
-        (complete && services.count > 0).then_some(services)
-    }
-
-    const fn empty() -> Self {
-        let nothing = Service {
-            socket_type: 0,
-            protocol: 0,
-            port: [0; 2],
-        };
-        Self {
-            count: 0,
-            list: [nothing; MOST],
-        }
+        (complete && self.count > 0).then_some(())
     }
 
     /// False when there is no room.
@@ -144,7 +144,7 @@ impl Services {
         let Some(place) = self.list.get_mut(self.count) else {
             return false;
         };
-        *place = service;
+        place.write(service);
         self.count = self.count.saturating_add(1);
         true
     }

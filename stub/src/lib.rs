@@ -46,6 +46,7 @@ mod process;
 mod question;
 mod records;
 pub mod resolv_conf;
+mod short_way;
 pub mod sys;
 pub mod walk;
 

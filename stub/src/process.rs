@@ -7,6 +7,7 @@ use crate::outcome::{Door, Outcome, Query, Reason};
 use crate::question::Question;
 use crate::records::{self, RecordQuery, View};
 use crate::resolv_conf::ResolvConf;
+use crate::short_way::ShortWay;
 use crate::sys::{self, Libc, RawOs, ResolverState};
 use crate::walk::{ignore, is_ours, walk};
 use core::ffi::CStr;
@@ -25,6 +26,9 @@ const PATH_MAX: usize = 4096;
 
 /// The zone, mapped at first use.
 static READER: Reader = Reader::new();
+
+/// What is known of names without dots.
+static SHORT_WAY: ShortWay = ShortWay::new();
 
 /// See [`crate::resolve`].
 pub(crate) fn resolve(query: &Query<'_>, room: &mut [Address], canonical: &mut Name) -> Outcome {
@@ -60,11 +64,14 @@ fn resolve_or_pass(
     let resolv_conf = files.settings.admit(&question)?;
     refuse_patched(libc, resolv_conf)?;
     let outcome = read(path, now, &mut |snapshot| {
+        if let Some(answer) = SHORT_WAY.answer(resolv_conf, snapshot, &question, room, canonical) {
+            return answer;
+        }
         let view = View {
             snapshot,
             records: None,
         };
-        walk(
+        let outcome = walk(
             libc,
             resolv_conf,
             &view,
@@ -72,7 +79,11 @@ fn resolve_or_pass(
             room,
             canonical,
             &mut ignore,
-        )
+        );
+        if matches!(outcome, Outcome::Answer { .. }) {
+            SHORT_WAY.learn(libc, resolv_conf, snapshot);
+        }
+        outcome
     })?;
     match files.settings.place(query.door, outcome) {
         Outcome::Answer { count } => {

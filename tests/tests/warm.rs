@@ -11,7 +11,7 @@ use nss_k8s_tests::{
     writer::{self, Published},
     zonefile,
 };
-use nss_k8s_zone::Config;
+use nss_k8s_zone::{Address, Config};
 use std::net::Ipv4Addr;
 
 /// What DNS says where the zone says something else: proof of who answered.
@@ -126,6 +126,42 @@ fn the_kill_switches_work_on_the_next_lookup() -> Result<()> {
         ..writer::config()?
     })?;
     require_all(&mut sessions, "api", "10.96.1.1", "zone")
+}
+
+/// A name without dots takes a short way once it is known whose namespace it is in: every fact that
+/// was found out for that must be found out anew when the configuration changes.
+#[test]
+fn the_short_way_ends_with_the_configuration() -> Result<()> {
+    let mut zone = Published::live()?;
+    zone.put("api", &["10.96.1.1"])?;
+    let (pod, mut sessions) = rooms(&zone)?;
+    let own = writer::config()?;
+    for _ in 0..3 {
+        require_all(&mut sessions, "api", "10.96.1.1", "zone")?;
+        // Another zone's servers.
+        zone.writer.configure(&Config {
+            cluster_dns: vec![Address::v4([10, 96, 0, 11])],
+            ..own.clone()
+        })?;
+        require_all(&mut sessions, "api", FROM_DNS, "pass(foreign)")?;
+        zone.writer.configure(&own)?;
+        require_all(&mut sessions, "api", "10.96.1.1", "zone")?;
+        zone.writer.configure(&Config {
+            excepted_suffixes: vec!["shop.svc.cluster.local".into()],
+            ..own.clone()
+        })?;
+        require_all(&mut sessions, "api", FROM_DNS, "pass(ask-excepted)")?;
+        zone.writer.configure(&own)?;
+    }
+    // And with resolv.conf: another namespace first.
+    require_all(&mut sessions, "api", "10.96.1.1", "zone")?;
+    zone.writer.put_namespace("other")?;
+    pod.replace("resolv.conf", &pod::resolv_conf("other"))?;
+    for (door, session) in &mut sessions {
+        zonefile::wait(|| Ok(session.resolve("api", "INET")?.who() == "pass(ask-miss)"))
+            .map_err(|error| error.context(format!("{door:?}: another namespace")))?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -325,7 +325,10 @@ pub(crate) fn attempt<T>(
         return Err(Retry::Dead);
     }
     let stale = freshness == Freshness::Stale;
-    let snapshot = settings.and_then(|settings| Snapshot::take(words, root, settings, stale));
+    let snapshot = settings.and_then(|settings| {
+        let stamp = stamp(words, begin, config);
+        Snapshot::take(words, root, settings, stale, stamp)
+    });
     let known = settings.is_none_or(|settings| settings.is_known());
     let answer = snapshot.as_ref().filter(|_| known).map(&mut *ask);
     // Pairs with the release fence between an epoch's store and the first store to reused bytes: if
@@ -365,6 +368,16 @@ fn is_consistent(words: Words<'_>, begin: u64) -> Option<bool> {
     };
     let in_force = Root::unpack(root).main_lines != 0 && words.load(AT_STATE)? == state::LIVE;
     Some(begin >= 2 && moved <= 1 && (in_force || leaves_out(Step::Recheck)))
+}
+
+/// See [`Snapshot::stamp`]: where the zone is mapped, its epoch, and where its configuration is.
+#[inline]
+fn stamp(words: Words<'_>, epoch: u64, config: u64) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut stamp = (words.address() as u64).wrapping_mul(ODD);
+    stamp = (stamp ^ (stamp >> 32) ^ epoch).wrapping_mul(ODD);
+    stamp = (stamp ^ (stamp >> 32) ^ config).wrapping_mul(ODD);
+    stamp ^ (stamp >> 32)
 }
 
 /// How recently the writer was alive.

@@ -40,6 +40,8 @@ pub struct Snapshot<'z> {
     incomplete: bool,
     /// The writer has not been alive lately.
     stale: bool,
+    /// See [`Snapshot::stamp`].
+    stamp: u64,
     budget: Cell<u32>,
     failed: Cell<bool>,
 }
@@ -51,6 +53,7 @@ impl<'z> Snapshot<'z> {
         root: u64,
         settings: Settings,
         stale: bool,
+        stamp: u64,
     ) -> Option<Self> {
         let root = Root::unpack(root);
         let [first, low, high] = words.range(root.word(), 3)? else {
@@ -73,6 +76,7 @@ impl<'z> Snapshot<'z> {
             settings,
             incomplete: first & REGION_INCOMPLETE != 0,
             stale,
+            stamp,
             budget: Cell::new(BUDGET),
             failed: Cell::new(false),
         })
@@ -92,6 +96,21 @@ impl<'z> Snapshot<'z> {
                 false
             }
         }
+    }
+
+    /// Tells this version of the zone's apex and configuration from every other that this process
+    /// sees: what follows from the two alone may be remembered with it. The epoch is in it because
+    /// configurations take each other's place in the file.
+    #[inline]
+    pub const fn stamp(&self) -> u64 {
+        self.stamp
+    }
+
+    /// Whether a label in front of `suffix` (lower case, absolute) names a service of one namespace,
+    /// and the configuration excepts no name.
+    pub fn leads_to_services(&self, suffix: &[u8]) -> bool {
+        self.settings.suffixes() == 0
+            && matches!(place(self.words, suffix), Some(Place::Namespace(_)))
     }
 
     /// Whether `nameserver` is one of the cluster's own, or any is accepted.

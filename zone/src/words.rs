@@ -29,6 +29,11 @@ impl<'z> Words<'z> {
         Self(unsafe { core::slice::from_raw_parts(start.cast::<AtomicU64>(), count) })
     }
 
+    /// Where they are in this process.
+    pub(crate) fn address(self) -> usize {
+        self.0.as_ptr().addr()
+    }
+
     /// How many.
     pub(crate) const fn count(self) -> usize {
         self.0.len()

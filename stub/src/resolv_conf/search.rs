@@ -9,15 +9,18 @@ pub const MAX_SEARCH_ENTRIES: usize = 32;
 /// As many bytes in all as the kubelet writes.
 pub const MAX_SEARCH_TEXT: usize = 2048;
 
+/// With a NUL behind each entry.
+const ROOM: usize = MAX_SEARCH_TEXT + MAX_SEARCH_ENTRIES;
+
 /// The entries, in order, as they are written: they may be empty, ".", or end in a dot.
 #[derive(Clone)]
 pub struct SearchList {
     count: usize,
-    /// Where in `text` each entry ends, which is where the next one starts.
+    /// Where in `text` each entry ends; the next one starts behind a NUL.
     ends: [u16; MAX_SEARCH_ENTRIES],
-    text: [u8; MAX_SEARCH_TEXT],
+    text: [u8; ROOM],
     /// The same in lower case, so that a lookup only copies.
-    folded: [u8; MAX_SEARCH_TEXT],
+    folded: [u8; ROOM],
     /// A bit per entry, from the lowest: its labels are well-formed.
     wellformed: u32,
     /// A bit per entry: it begins or ends with a dot.
@@ -45,8 +48,8 @@ impl SearchList {
     pub const EMPTY: Self = Self {
         count: 0,
         ends: [0; MAX_SEARCH_ENTRIES],
-        text: [0; MAX_SEARCH_TEXT],
-        folded: [0; MAX_SEARCH_TEXT],
+        text: [0; ROOM],
+        folded: [0; ROOM],
         wellformed: 0,
         dotted: 0,
     };
@@ -81,12 +84,24 @@ impl SearchList {
         })
     }
 
+    /// The first entry as it is written, and in lower case.
+    pub(crate) fn first(&self) -> Option<(&[u8], &[u8])> {
+        let end = usize::from(*self.ends.first().filter(|_| self.count > 0)?);
+        Some((self.text.get(..end)?, self.folded.get(..end)?))
+    }
+
+    /// The first `length` bytes of the entries behind each other, a NUL after each: how glibc shows
+    /// them to programs.
+    pub(crate) fn laid_out(&self, length: usize) -> Option<&[u8]> {
+        self.text.get(..length)
+    }
+
     /// Where the entries are in the text.
-    fn ranges(&self) -> impl Iterator<Item = (usize, usize)> {
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (usize, usize)> {
         let mut start = 0;
         self.ends.iter().take(self.count).map(move |end| {
             let end = usize::from(*end);
-            (core::mem::replace(&mut start, end), end)
+            (core::mem::replace(&mut start, end.wrapping_add(1)), end)
         })
     }
 
@@ -107,17 +122,25 @@ impl SearchList {
     pub(super) fn push(&mut self, entry: &[u8]) -> Result<(), Unclear> {
         let start = match self.count.checked_sub(1) {
             None => 0,
-            Some(last) => self.ends.get(last).map_or(0, |end| usize::from(*end)),
+            Some(last) => self
+                .ends
+                .get(last)
+                .map_or(0, |end| usize::from(*end).saturating_add(1)),
         };
         let end = start.saturating_add(entry.len());
+        if end.saturating_sub(self.count) > MAX_SEARCH_TEXT {
+            return Err(Unclear::SearchTooLong);
+        }
         let (Some(place), Some(text), Some(folded)) = (
             self.ends.get_mut(self.count),
-            self.text.get_mut(start..end),
-            self.folded.get_mut(start..end),
+            self.text.get_mut(start..=end),
+            self.folded.get_mut(start..=end),
         ) else {
             return Err(Unclear::SearchTooLong);
         };
-        for ((text, folded), byte) in text.iter_mut().zip(folded).zip(entry) {
+        // The NUL, too: a list that was given up may have left its own text here.
+        let bytes = entry.iter().chain(&[0]);
+        for ((text, folded), byte) in text.iter_mut().zip(folded).zip(bytes) {
             *text = *byte;
             *folded = byte.to_ascii_lowercase();
         }

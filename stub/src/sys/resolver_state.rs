@@ -135,41 +135,45 @@ impl ResolverState {
             return false;
         }
         let places = self.servers.iter().zip(&self.extension.servers);
-        places.zip(expected).all(|((short, long), expected)| {
-            let (port, octets) = match (short.sin_family, expected.family) {
-                (INET, Family::V4) => (short.sin_port, (&raw const short.sin_addr).cast()),
-                // SAFETY: glibc keeps null or a valid address there where the short place has no
-                // family; a program that puts something else there crashes in libc, too.
-                (0, Family::V6) => match unsafe { long.as_ref() } {
-                    Some(long) => (long.sin6_port, (&raw const long.sin6_addr).cast::<u8>()),
-                    None => return false,
-                },
-                _ => return false,
-            };
-            let expected = expected.as_octets();
-            // SAFETY: an address of the family, 4 or 16 octets, at any alignment.
-            let octets = unsafe { core::slice::from_raw_parts(octets, expected.len()) };
-            port == PORT.to_be() && octets == expected
-        })
+        places
+            .zip(expected)
+            .all(|((short, long), expected)| match expected.family {
+                Family::V4 => {
+                    let [a, b, c, d, ..] = expected.octets;
+                    let [f0, f1] = INET.to_ne_bytes();
+                    let [p0, p1] = PORT.to_be_bytes();
+                    // SAFETY: family, port and address are the first eight octets of the struct.
+                    let short = unsafe { (&raw const *short).cast::<[u8; 8]>().read() };
+                    u64::from_ne_bytes(short) == u64::from_ne_bytes([f0, f1, p0, p1, a, b, c, d])
+                }
+                Family::V6 => {
+                    // SAFETY: glibc keeps null or a valid address there where the short place has no
+                    // family; a program that puts something else there crashes in libc, too.
+                    let long = unsafe { long.as_ref() }.filter(|_| short.sin_family == 0);
+                    long.is_some_and(|long| {
+                        long.sin6_port == PORT.to_be() && long.sin6_addr.s6_addr == expected.octets
+                    })
+                }
+            })
     }
 
-    /// glibc writes the entries behind each other into the default domain, as many as fit.
+    /// glibc writes the entries behind each other into the default domain, as many as fit: the first
+    /// six at most.
     fn has_domains(&self, resolv_conf: &ResolvConf) -> bool {
-        let mut left: &[u8] = &self.default_domain;
-        let mut entries = resolv_conf.search.iter();
-        for (index, domain) in self.domains.iter().enumerate() {
-            let Some(entry) = entries.next() else {
-                return domain.is_null();
-            };
-            if domain.is_null() {
-                // glibc has more than is shown here: beyond the sixth, or where no room was left.
-                return index == MAX_DOMAINS || left.len() <= entry.len();
+        let start: *const u8 = self.default_domain.as_ptr();
+        let mut domains = self.domains.iter();
+        let mut length = 0;
+        for (begin, end) in resolv_conf.search.ranges().take(MAX_DOMAINS) {
+            if end >= self.default_domain.len() {
+                break;
             }
-            match (domain.cast() == left.as_ptr(), left.strip_prefix(entry)) {
-                (true, Some([0, rest @ ..])) => left = rest,
-                _ => return false,
+            let place = start.wrapping_add(begin).cast();
+            if domains.next().is_none_or(|domain| *domain != place) {
+                return false;
             }
+            length = end.wrapping_add(1);
         }
-        false
+        domains.next().is_none_or(|domain| domain.is_null())
+            && self.default_domain.get(..length) == resolv_conf.search.laid_out(length)
     }
 }

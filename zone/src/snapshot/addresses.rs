@@ -1,6 +1,6 @@
 //! A and AAAA.
 
-use super::{FAMILIES, MAX_ADDRESSES, MAX_CHAIN, Snapshot};
+use super::{FAMILIES, Lookup, MAX_ADDRESSES, MAX_CHAIN, Snapshot};
 use crate::{
     Address, Ask, Families, Found, Name, dashed,
     hash::fnv1a,
@@ -10,6 +10,25 @@ use crate::{
 };
 
 impl Snapshot<'_> {
+    /// A and AAAA of the service with the key `<service>.<namespace>`; `None` where that is not all
+    /// that there is to say, and [`Snapshot::addresses`] must be asked.
+    pub fn service_addresses(
+        &self,
+        key: &[u8],
+        families: Families,
+        room: &mut [Address],
+    ) -> Option<Found> {
+        let Lookup::Present(head) = self.record(key)? else {
+            return None;
+        };
+        match head.kind() {
+            _ if !head.is_known() => None,
+            kind::SERVICE => self.own_addresses(&head, families, room),
+            kind::HEADLESS => self.endpoint_addresses(&head, Wanted::All, families, room),
+            _ => None,
+        }
+    }
+
     /// Follows CNAMEs from `name` on.
     pub(super) fn find_addresses(
         &self,
