@@ -364,7 +364,7 @@ proptest! {
 #[test]
 fn entries_are_laid_out_as_glibc_shows_them() {
     let text = "search a.long.entry another\ndomain x.y\n";
-    let read = parse(Glibc, text.as_bytes()).unwrap();
+    let read = parse(Glibc, text).unwrap();
     assert_eq!(read.search.laid_out(4), Some(&b"x.y\0"[..]));
     assert_eq!(read.search.first(), Some((&b"x.y"[..], &b"x.y"[..])));
 }
