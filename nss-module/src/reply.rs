@@ -27,7 +27,7 @@ pub struct Tuple {
 const _: () = assert!(size_of::<Tuple>() == 40);
 
 /// So many addresses are gathered on the stack of every call (17 bytes each, and each is cleared).
-const NEAR_ADDRESSES: usize = 8;
+const NEAR_ADDRESSES: usize = 4;
 /// So many where that was too few: threads may have 64 KiB.
 const MORE_ADDRESSES: usize = 64;
 /// So many names (254 bytes each).

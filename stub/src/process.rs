@@ -86,7 +86,7 @@ fn resolve_or_pass(
         outcome
     })?;
     match files.settings.place(query.door, outcome) {
-        Outcome::Answer { count } => {
+        Outcome::Answer { count } if count > 1 => {
             let answer = room.get_mut(..count).unwrap_or(&mut []);
             Ok(Outcome::Answer {
                 count: arrange(libc, answer, sys::shuffle_seed),

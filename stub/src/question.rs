@@ -75,7 +75,7 @@ pub(crate) fn check_labels(name: &[u8]) -> Option<usize> {
 
 /// Letters, digits, hyphens and underscores, looked up in a bit map: a chain of ranges took ten
 /// times as long, and every lookup asks it of every byte.
-const fn is_of_label(byte: u8) -> bool {
+fn is_of_label(byte: u8) -> bool {
     #[allow(
         clippy::indexing_slicing,
         clippy::arithmetic_side_effects,
@@ -92,13 +92,9 @@ const fn is_of_label(byte: u8) -> bool {
         }
         map
     };
-    let [low, high] = MAP;
-    let word = match byte >> 6 {
-        0 => low,
-        1 => high,
-        _ => 0,
-    };
-    word.wrapping_shr((byte & 63) as u32) & 1 != 0
+    // Beyond ASCII there is no word.
+    MAP.get(usize::from(byte >> 6))
+        .is_some_and(|word| word.wrapping_shr(u32::from(byte & 63)) & 1 != 0)
 }
 
 #[cfg(test)]
