@@ -149,6 +149,14 @@ impl Head {
         }
     }
 
+    /// Its one IPv4 address, where no other address of it is wanted: most services.
+    #[inline]
+    pub(crate) fn only_v4(&self, words: Words<'_>, families: Families) -> Option<Address> {
+        let is_only = families.v4 && self.v4() == 1 && (self.v6() == 0 || !families.v6);
+        let word = words.load(self.v4_at()).filter(|_| is_only)?;
+        Some(Address::v4((word as u32).to_le_bytes()))
+    }
+
     /// Whether it has addresses in any of the families.
     pub(crate) const fn has(&self, families: Families) -> bool {
         families.v4 && self.v4() != 0 || families.v6 && self.v6() != 0

@@ -85,20 +85,27 @@ pub fn host_entry<'a>(
 ) -> Option<libc::hostent> {
     let h_aliases = buffer.take::<*mut c_char>(alias_count.checked_add(1)?)?;
     let h_addr_list = buffer.take::<*mut c_char>(addresses.len().checked_add(1)?)?;
-    let (h_length, length) = match family {
-        Family::V4 => (4, 4),
-        Family::V6 => (16, 16),
+    let h_length = match family {
+        Family::V4 => 4,
+        Family::V6 => 16,
     };
     for (index, address) in addresses.iter().enumerate() {
         // Words, so that the octets are aligned as programs expect of an in_addr.
         let place: *mut u8 = match family {
-            Family::V4 => buffer.take::<u32>(1)?.cast(),
-            Family::V6 => buffer.take::<[u32; 4]>(1)?.cast(),
+            Family::V4 => {
+                let place = buffer.take::<u32>(1)?;
+                let [a, b, c, d, ..] = address.octets;
+                // SAFETY: taken for a word, aligned.
+                unsafe { place.write(u32::from_ne_bytes([a, b, c, d])) };
+                place.cast()
+            }
+            Family::V6 => {
+                let place = buffer.take::<[u32; 4]>(1)?;
+                // SAFETY: taken for sixteen octets.
+                unsafe { place.cast::<[u8; 16]>().write(address.octets) };
+                place.cast()
+            }
         };
-        for (offset, octet) in address.octets.iter().take(length).enumerate() {
-            // SAFETY: the place has `length` octets.
-            unsafe { place.add(offset).write(*octet) };
-        }
         // SAFETY: one pointer per address and one more were taken.
         unsafe { h_addr_list.add(index).write(place.cast()) };
     }

@@ -23,7 +23,15 @@ impl Snapshot<'_> {
         };
         match head.kind() {
             _ if !head.is_known() => None,
-            kind::SERVICE => self.own_addresses(&head, families, room),
+            kind::SERVICE => {
+                if let (Some(address), Some(first)) =
+                    (head.only_v4(self.words, families), room.first_mut())
+                {
+                    *first = address;
+                    return Some(Found::Answer { count: 1 });
+                }
+                self.own_addresses(&head, families, room)
+            }
             kind::HEADLESS => self.endpoint_addresses(&head, Wanted::All, families, room),
             _ => None,
         }
