@@ -118,7 +118,7 @@ fn spell(
     });
     let is_whole = name.push(question.name);
     match written {
-        Some(written) => is_whole && name.push(b".") && name.push(written),
+        Some(written) => is_whole && name.push_suffix(written),
         None => is_whole && name.push(suffix),
     }
 }
