@@ -44,8 +44,10 @@ build() {
 build etcd go.etcd.io/etcd/server/v3 etcd
 build kubernetes k8s.io/kubernetes/cmd/kube-apiserver kube-apiserver
 build kubernetes k8s.io/kubernetes/cmd/kube-controller-manager kube-controller-manager
-build coredns . "coredns-$coredns"
-ln -sfn "coredns-$coredns" "$programs/coredns"
+# Its plugins are ours to choose, so the program is another one when they change.
+plugins=$(cat "$here"/coredns/main.go "$here"/coredns/go.sum | sha256sum | cut -c1-8)
+build coredns . "coredns-$coredns-$plugins"
+ln -sfn "coredns-$coredns-$plugins" "$programs/coredns"
 
 # Programs of our own that look names up: through libc where Go finds a reason to, without any libc as a static
 # program, and without any libc but with its loader. Go's build cache knows whether there is anything to do.
