@@ -127,12 +127,42 @@ pub(crate) mod config {
     pub(crate) const PTR_AUTHORITATIVE: u64 = 2;
     /// Endpoint names below ClusterIP services are complete.
     pub(crate) const ENDPOINTS_HELD: u64 = 4;
+    /// A file with answers of other names lies beside the zone.
+    pub(crate) const HOLDS_EXTERNAL: u64 = 8;
+    /// Who asks for names outside the zone: two bits from here.
+    pub(crate) const EXTERNAL_SHIFT: u32 = 4;
+    /// There are rules.
+    pub(crate) const RULES: u64 = 64;
     /// All flags of this version.
-    pub(crate) const KNOWN: u64 = 7;
+    pub(crate) const KNOWN: u64 = 127;
+    /// External names: the process asks.
+    pub(crate) const EXTERNAL_POD: u64 = 1;
+    /// External names: the agent asks.
+    pub(crate) const EXTERNAL_NODE: u64 = 2;
     /// Pod mode: NXDOMAIN.
     pub(crate) const PODS_DISABLED: u64 = 0;
     /// Miss policy: NXDOMAIN.
     pub(crate) const MISS_NXDOMAIN: u64 = 1;
+}
+
+/// Kinds and flags of rules in the CONFIG record.
+pub(crate) mod rule {
+    /// Rewrites the whole name.
+    pub(crate) const EXACT: u8 = 1;
+    /// Rewrites the first labels.
+    pub(crate) const PREFIX: u8 = 2;
+    /// Rewrites the last bytes.
+    pub(crate) const SUFFIX: u8 = 3;
+    /// The name and all below it do not exist.
+    pub(crate) const BLOCK: u8 = 4;
+    /// Namespaces that relative names do not reach.
+    pub(crate) const GUARD: u8 = 5;
+    /// The rules behind it are tried, too.
+    pub(crate) const CONTINUES: u64 = 1;
+    /// The most rules.
+    pub(crate) const MAX_COUNT: usize = 256;
+    /// The most bytes of their texts: a lookup may go through all of them.
+    pub(crate) const MAX_TEXT: usize = 16 * 1024;
 }
 
 /// An empty slot: nothing was ever put further along the chain.

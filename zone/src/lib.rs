@@ -56,6 +56,7 @@ mod place;
 pub mod proofs;
 mod reader;
 mod record;
+mod rules;
 mod settings;
 mod snapshot;
 mod sync;
@@ -68,9 +69,12 @@ pub use address::{Address, Families, Family};
 pub use name::{MAX_TEXT, Name};
 pub use os::{FileStatus, FilesystemStatus, Os};
 pub use reader::{Ask, Found, Now, Reader, Unavailable};
+pub use rules::Ruling;
+pub use settings::External;
 pub use snapshot::{MAX_ADDRESSES, MAX_CHAIN, Snapshot, Srv};
 #[cfg(feature = "writer")]
 pub use writer::{
-    Config, Dump, Endpoint, Entry, Item, LibcOs, MissPolicy, OpenError, Opened, Options, PodMode,
-    Port, Protocol, ServiceBody, ServiceKey, Slice, SliceId, State, Statistics, WriteError, Writer,
+    Config, Dump, Endpoint, Entry, Item, LibcOs, Matching, MissPolicy, OpenError, Opened, Options,
+    PodMode, Port, Protocol, Rule, ServiceBody, ServiceKey, Slice, SliceId, State, Statistics,
+    WriteError, Writer,
 };

@@ -5,8 +5,22 @@ use crate::{
     layout::{WORD, bits, config, kind},
     place::ends_with_labels,
     record::granule_word,
+    rules::StoredRules,
     words::Words,
 };
+
+/// Who asks for names outside the zone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum External {
+    /// The host's libc, as if nobody stood before it.
+    #[default]
+    Off = 0,
+    /// The process itself, over TCP, from its own network namespace.
+    Pod = 1,
+    /// The agent's forwarder.
+    Node = 2,
+}
 
 /// The configuration behind one version of the zone.
 #[derive(Clone, Copy)]
@@ -43,6 +57,7 @@ impl Settings {
     /// Whether this version knows all flags and policies.
     pub(crate) const fn is_known(&self) -> bool {
         self.flags() & !config::KNOWN == 0
+            && bits(self.flags(), config::EXTERNAL_SHIFT, 2) <= config::EXTERNAL_NODE
             && self.pod_mode() <= config::PODS_DISABLED + 1
             && self.miss_policy() <= config::MISS_NXDOMAIN
     }
@@ -50,6 +65,20 @@ impl Settings {
     /// See [`config`].
     pub(crate) const fn flags(&self) -> u64 {
         bits(self.policy, 0, 16)
+    }
+
+    /// Who asks for names outside the zone.
+    pub(crate) const fn external(&self) -> External {
+        match bits(self.flags(), config::EXTERNAL_SHIFT, 2) {
+            config::EXTERNAL_POD => External::Pod,
+            config::EXTERNAL_NODE => External::Node,
+            _ => External::Off,
+        }
+    }
+
+    /// Whether there are rules.
+    pub(crate) const fn has_rules(&self) -> bool {
+        self.flags() & config::RULES != 0
     }
 
     /// See [`config`].
@@ -166,6 +195,16 @@ impl Settings {
             at = text.wrapping_add(length.div_ceil(WORD));
             Some((text, length))
         })
+    }
+
+    /// The rules, of a configuration that has some; `None` past the end.
+    pub(crate) fn rules<'z>(&self, words: Words<'z>) -> Option<StoredRules<'z>> {
+        let mut at = self.builds_at().wrapping_add(self.builds());
+        for text in self.suffix_texts(words) {
+            let (text, length) = text?;
+            at = text.wrapping_add(length.div_ceil(WORD));
+        }
+        StoredRules::load(words, at)
     }
 
     /// Whether `name` is at or below an excepted suffix; `None` past the end.

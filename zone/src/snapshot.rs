@@ -15,7 +15,8 @@ use crate::{
     },
     place::{Place, place},
     record::Head,
-    settings::Settings,
+    rules::{self, Ruling},
+    settings::{External, Settings},
     sync::{Ordering, Step, fence, leaves_out, load_acquire},
     words::Words,
 };
@@ -107,9 +108,10 @@ impl<'z> Snapshot<'z> {
     }
 
     /// Whether a label in front of `suffix` (lower case, absolute) names a service of one namespace,
-    /// and the configuration excepts no name.
+    /// and the configuration excepts and rules no name.
     pub fn leads_to_services(&self, suffix: &[u8]) -> bool {
         self.settings.suffixes() == 0
+            && !self.settings.has_rules()
             && matches!(place(self.words, suffix), Some(Place::Namespace(_)))
     }
 
@@ -138,6 +140,54 @@ impl<'z> Snapshot<'z> {
     /// 0 (everybody) to 1000 (nobody): the share of processes that must pass.
     pub fn disabled_permille(&self) -> u16 {
         self.settings.disabled_permille()
+    }
+
+    /// Who asks for names outside the zone.
+    pub fn external(&self) -> External {
+        self.settings.external()
+    }
+
+    /// Whether answers for names outside the zone lie in a file beside it.
+    pub fn holds_external(&self) -> bool {
+        self.settings.flags() & config::HOLDS_EXTERNAL != 0
+    }
+
+    /// Whether there are rules.
+    #[inline]
+    pub const fn has_rules(&self) -> bool {
+        self.settings.has_rules()
+    }
+
+    /// What the rules make of `name` (lower case, absolute, no trailing dot), which becomes the name
+    /// to ask for in its place. A name under an excepted suffix is blocked, but not rewritten:
+    /// whoever is asked instead knows what it leads to.
+    #[cold]
+    pub fn rule(&self, name: &mut Name) -> Ruling {
+        let ruled = self.is_excepted(name.as_bytes()).and_then(|excepted| {
+            let rules = self.settings.rules(self.words)?;
+            rules::apply(rules, !excepted, name)
+        });
+        ruled.unwrap_or_else(|| {
+            self.failed.set(true);
+            Ruling::Unruled
+        })
+    }
+
+    /// Whether a relative name whose last label is `label` must not reach the namespace of that name
+    /// through `suffix` (both in lower case).
+    #[cold]
+    pub fn guards(&self, label: &[u8], suffix: &[u8]) -> bool {
+        let guarded = match suffix {
+            [b's', b'v', b'c', b'.', ..] => place(self.words, suffix).and_then(|place| {
+                let rules = self.settings.rules(self.words)?;
+                Some(place == Place::NoData && rules::guards(rules, label)?)
+            }),
+            _ => Some(false),
+        };
+        guarded.unwrap_or_else(|| {
+            self.failed.set(true);
+            false
+        })
     }
 
     /// The zone's TTL in seconds.

@@ -26,10 +26,12 @@ pub(crate) mod memory;
 mod object;
 #[cfg(all(test, not(loom)))]
 mod overflow;
+#[cfg(all(test, not(loom)))]
+mod ruled;
 pub(crate) mod space;
 mod zone;
 
-pub use config::{Config, MissPolicy, PodMode};
+pub use config::{Config, Matching, MissPolicy, PodMode, Rule};
 pub use dump::Dump;
 pub use error::{OpenError, WriteError};
 pub use libc_os::LibcOs;

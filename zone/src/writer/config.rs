@@ -1,6 +1,6 @@
 //! What can be configured, as one value.
 
-use crate::Address;
+use crate::{Address, External};
 
 /// What `a-b-c-d.<namespace>.pod` answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,45 @@ pub enum MissPolicy {
     Ask = 0,
     /// NXDOMAIN.
     NxDomain = 1,
+}
+
+/// What of a name a rewriting rule looks at: as CoreDNS's `rewrite name`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Matching {
+    /// The whole name.
+    Exact = 1,
+    /// Its first labels.
+    Prefix = 2,
+    /// Its last bytes, which need not begin with a label.
+    Suffix = 3,
+}
+
+/// What is made of names before they are looked for. The first rule that matches counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The name is looked for under another; the answer's owner is the name itself.
+    Rewrite {
+        /// Where `from` must be.
+        matching: Matching,
+        /// Absolute text in any case, with or without the last dot.
+        from: String,
+        /// What takes its place.
+        to: String,
+        /// Whether it is the last one tried; else those behind it are tried on the new name.
+        stop: bool,
+    },
+    /// An absolute name that does not exist, nor anything below it.
+    Block {
+        /// The name.
+        name: String,
+    },
+    /// Namespaces that are top-level domains as well: `google.com` does not mean the service
+    /// `google` in the namespace `com`, whatever the search list says.
+    Guard {
+        /// The namespaces.
+        namespaces: Vec<String>,
+    },
 }
 
 /// Everything that can be configured; published as one immutable record.
@@ -50,6 +89,12 @@ pub struct Config {
     pub refused_builds: Vec<u64>,
     /// Absolute names; what is at or below one asks DNS.
     pub excepted_suffixes: Vec<String>,
+    /// Who asks for names outside the zone.
+    pub external: External,
+    /// Answers for names outside the zone lie in a file beside it.
+    pub holds_external: bool,
+    /// At most 256 with 16 KiB of text. What matches is looked for under another name, or not at all.
+    pub rules: Vec<Rule>,
 }
 
 impl Default for Config {
@@ -67,6 +112,9 @@ impl Default for Config {
             cluster_dns: Vec::new(),
             refused_builds: Vec::new(),
             excepted_suffixes: Vec::new(),
+            external: External::Off,
+            holds_external: false,
+            rules: Vec::new(),
         }
     }
 }

@@ -2,13 +2,14 @@
 //! was decoded gives the same words: nothing in it goes unchecked.
 
 use super::{
-    Config, Endpoint, MissPolicy, PodMode, Port, Protocol, ServiceBody, ServiceKey, Slice, SliceId,
-    encode,
+    Config, Endpoint, Matching, MissPolicy, PodMode, Port, Protocol, Rule, ServiceBody, ServiceKey,
+    Slice, SliceId, encode,
 };
 use crate::{
     Address, Family,
-    layout::{ENDPOINT_READY, ENDPOINT_SHADOWED, GRANULE_WORDS, WORD, config as flags, kind},
+    layout::{ENDPOINT_READY, ENDPOINT_SHADOWED, GRANULE_WORDS, WORD, config as flags, kind, rule},
     record::{Chunk, Head, Ports, granule_word},
+    rules::StoredRule,
     settings::Settings,
     words::Words,
 };
@@ -125,6 +126,37 @@ pub(crate) fn config(words: Words<'_>, granule: u64) -> Option<Config> {
             .suffix_texts(words)
             .map(|found| found.and_then(|(at, length)| text(words, at, length)))
             .collect::<Option<Vec<_>>>()?,
+        external: settings.external(),
+        holds_external: is(flags::HOLDS_EXTERNAL),
+        rules: match settings.has_rules() {
+            true => settings
+                .rules(words)?
+                .map(|found| rule(words, &found?))
+                .collect::<Option<Vec<_>>>()?,
+            false => Vec::new(),
+        },
+    })
+}
+
+/// One rule.
+fn rule(words: Words<'_>, found: &StoredRule) -> Option<Rule> {
+    let from = text(words, found.from, found.from_length)?;
+    let matching = match found.kind {
+        rule::EXACT => Matching::Exact,
+        rule::PREFIX => Matching::Prefix,
+        rule::SUFFIX => Matching::Suffix,
+        rule::BLOCK => return Some(Rule::Block { name: from }),
+        _ => {
+            let labels = from.split('.').map(str::to_owned);
+            let namespaces = labels.filter(|label| !label.is_empty()).collect();
+            return Some(Rule::Guard { namespaces });
+        }
+    };
+    Some(Rule::Rewrite {
+        matching,
+        from,
+        to: text(words, found.to, found.to_length)?,
+        stop: !found.continues,
     })
 }
 

@@ -1,14 +1,14 @@
 //! Objects to words.
 
 use super::{
-    Config, Endpoint, Port, ServiceBody, ServiceKey, Slice, SliceId, WriteError,
+    Config, Endpoint, Matching, Port, Rule, ServiceBody, ServiceKey, Slice, SliceId, WriteError,
     heap::granules,
     object::{label, target},
 };
 use crate::{
     Address, Family,
     hash::fnv1a,
-    layout::{CHUNK_NAMED, ENDPOINT_READY, ENDPOINT_SHADOWED, GRANULE_WORDS, config, kind},
+    layout::{CHUNK_NAMED, ENDPOINT_READY, ENDPOINT_SHADOWED, GRANULE_WORDS, config, kind, rule},
     record::{Head, granule_word},
     sync::Ordering,
     words::{Words, text_words},
@@ -155,7 +155,10 @@ pub(crate) fn config(config: &Config) -> Result<Vec<u64>, WriteError> {
     let flag = |set: bool, flag: u64| if set { flag } else { 0 };
     let flags = flag(config.accept_any_nameserver, config::ANY_NAMESERVER)
         | flag(config.ptr_authoritative, config::PTR_AUTHORITATIVE)
-        | flag(config.endpoints_held, config::ENDPOINTS_HELD);
+        | flag(config.endpoints_held, config::ENDPOINTS_HELD)
+        | flag(config.holds_external, config::HOLDS_EXTERNAL)
+        | flag(!config.rules.is_empty(), config::RULES)
+        | (config.external as u64) << config::EXTERNAL_SHIFT;
     let servers: BTreeSet<Address> = config.cluster_dns.iter().map(stored).collect();
     let of = |family| {
         servers
@@ -187,7 +190,62 @@ pub(crate) fn config(config: &Config) -> Result<Vec<u64>, WriteError> {
         words.push(suffix.len() as u64);
         push_text(&mut words, suffix.as_bytes());
     }
+    if !config.rules.is_empty() {
+        push_rules(&mut words, &config.rules)?;
+    }
     Ok(finish(words, kind::CONFIG, 0, 0))
+}
+
+/// The number of rules; then of each kind : 8, flags : 8, bytes : 16, bytes : 16 and two texts.
+fn push_rules(words: &mut Vec<u64>, rules: &[Rule]) -> Result<(), WriteError> {
+    words.push(count("rules", rules.len(), rule::MAX_COUNT)?);
+    let mut bytes = 0;
+    for one in rules {
+        let (kind, flags, from, to) = match one {
+            Rule::Rewrite {
+                matching,
+                from,
+                to,
+                stop,
+            } => {
+                let flags = if *stop { 0 } else { rule::CONTINUES };
+                let part = |text: &String| rule_text(*matching, text);
+                (*matching as u8, flags, part(from)?, part(to)?)
+            }
+            Rule::Block { name } => (rule::BLOCK, 0, target(name)?, String::new()),
+            Rule::Guard { namespaces } => {
+                let labels: Result<Vec<_>, _> = namespaces.iter().map(|name| label(name)).collect();
+                (rule::GUARD, 0, labels?.join("."), String::new())
+            }
+        };
+        bytes += from.len() + to.len();
+        count("bytes of rules", bytes, rule::MAX_TEXT)?;
+        words.push(
+            u64::from(kind) | flags << 8 | (from.len() as u64) << 16 | (to.len() as u64) << 32,
+        );
+        push_text(words, from.as_bytes());
+        push_text(words, to.as_bytes());
+    }
+    Ok(())
+}
+
+/// One text of a rewriting rule without its last dot. A suffix may begin within a name, or be
+/// nothing at all.
+fn rule_text(matching: Matching, text: &str) -> Result<String, WriteError> {
+    match (matching, text.strip_suffix('.').unwrap_or(text)) {
+        (Matching::Suffix, "") => Ok(String::new()),
+        (Matching::Suffix, inner) if inner.starts_with('.') => {
+            let name = target(&inner[1..])?;
+            let whole = format!(".{name}");
+            if whole.len() > crate::MAX_TEXT {
+                return Err(WriteError::Target {
+                    target: text.to_owned(),
+                });
+            }
+            Ok(whole)
+        }
+        _ => target(text),
+    }
 }
 
 /// One endpoint, in the order in which a chunk keeps them.

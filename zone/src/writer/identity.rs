@@ -2,11 +2,11 @@
 //! refuse at adoption what it wrote itself.
 
 use super::{
-    Config, Dump, Endpoint, Opened, Options, Port, Protocol, ServiceBody, ServiceKey, Slice,
-    SliceId, WriteError, Writer, decode, encode,
+    Config, Dump, Endpoint, Matching, Opened, Options, Port, Protocol, Rule, ServiceBody,
+    ServiceKey, Slice, SliceId, WriteError, Writer, decode, encode,
 };
 use crate::{
-    Address, Family,
+    Address, External, Family,
     record::{Chunk, Head},
     sync::AtomicU64,
     words::Words,
@@ -125,6 +125,29 @@ fn body() -> impl Strategy<Value = Option<ServiceBody>> {
     ]
 }
 
+fn rule() -> impl Strategy<Value = Rule> {
+    let name = || "[A-Za-z0-9-]{1,9}(\\.[a-z]{1,9}){0,3}\\.?";
+    let matching = prop_oneof![
+        Just((Matching::Exact, "")),
+        Just((Matching::Prefix, "")),
+        Just((Matching::Suffix, "")),
+        Just((Matching::Suffix, ".")),
+    ];
+    prop_oneof![
+        (matching, name(), name(), any::<bool>()).prop_map(|((matching, dot), from, to, stop)| {
+            let (from, to) = (format!("{dot}{from}"), format!("{dot}{to}"));
+            Rule::Rewrite {
+                matching,
+                from,
+                to,
+                stop,
+            }
+        }),
+        name().prop_map(|name| Rule::Block { name }),
+        prop::collection::vec("[a-z]{1,9}", 0..4).prop_map(|namespaces| Rule::Guard { namespaces }),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -156,6 +179,9 @@ proptest! {
         disabled_permille in any::<u16>(),
         ttl in any::<u32>(),
         dead_after in any::<u32>(),
+        external in prop_oneof![Just(External::Off), Just(External::Pod), Just(External::Node)],
+        holds_external in any::<bool>(),
+        rules in prop::collection::vec(rule(), 0..6),
     ) {
         let config = Config {
             cluster_dns,
@@ -164,11 +190,20 @@ proptest! {
             disabled_permille,
             ttl,
             dead_after,
+            external,
+            holds_external,
+            rules,
             ..Config::default()
         };
         let encoded = encode::config(&config).unwrap();
         let words: Vec<AtomicU64> = encoded.into_iter().map(AtomicU64::new).collect();
-        prop_assert!(decode::valid_config(Words::new(&words), 0).is_some());
+        let words = Words::new(&words);
+        prop_assert!(decode::valid_config(words, 0).is_some());
+        let decoded = decode::config(words, 0).unwrap();
+        prop_assert_eq!(
+            (decoded.external, decoded.holds_external, decoded.rules.len()),
+            (config.external, config.holds_external, config.rules.len())
+        );
     }
 }
 
