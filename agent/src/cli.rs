@@ -286,6 +286,7 @@ impl AgentArgs {
             disabled_permille: self.disabled_permille,
             refused_builds: self.refuse_build.clone(),
             excepted_suffixes: self.except.clone(),
+            ..Config::default()
         }
     }
 

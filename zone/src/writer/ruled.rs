@@ -165,7 +165,7 @@ fn the_first_match_counts_unless_it_goes_on() {
     let longer = rewrite(
         Matching::Suffix,
         "test",
-        &format!("{}.test", "w".repeat(63)),
+        &format!("{0}.{0}.test", "w".repeat(63)),
         true,
     );
     assert_eq!(of(&[longer], &long).0, Ruling::TooLong);
