@@ -1,22 +1,22 @@
 //! A scripted DNS server inside a pod's network: says what it is told, and remembers who asked.
 
+mod fault;
+mod server;
+
+pub use self::{
+    fault::{Fault, Tcp},
+    server::{Asked, Server},
+};
+
 use crate::{
-    namespace::Namespaces,
-    recording::{Recording, Recordings, query},
+    recording::{Recording, Recordings},
     wire::{self, Question, Record, kind, rcode},
 };
-use anyhow::{Context, Result};
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     fmt,
-    io::{Read, Write},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
+    net::IpAddr,
+    sync::Arc,
 };
 
 /// What a name does instead of being looked up.
@@ -24,8 +24,11 @@ use std::{
 pub enum Behavior {
     /// An answer with this code and nothing else, see [`rcode`].
     Answer(u8),
-    /// No answer at all.
+    /// No answer at all. Over TCP nothing more is said on that connection, as CoreDNS serves one
+    /// message of it after the other.
     Drop,
+    /// Over UDP what its records say; over TCP the same, spoiled.
+    Spoiled(Fault),
 }
 
 /// Answers a whole message in place of the script; the flag says that it came over TCP. Nothing:
@@ -42,6 +45,7 @@ pub struct Script {
     behaviors: HashMap<(String, Option<u16>), Behavior>,
     recordings: Option<Arc<Recordings>>,
     upstream: Option<Upstream>,
+    tcp: Tcp,
 }
 
 impl fmt::Debug for Script {
@@ -107,6 +111,13 @@ impl Script {
         self
     }
 
+    /// How its TCP port fares; UDP is served in any case.
+    #[must_use]
+    pub fn over_tcp(mut self, tcp: Tcp) -> Self {
+        self.tcp = tcp;
+        self
+    }
+
     /// Answers from `recordings` whatever they hold, before its own records.
     #[must_use]
     pub fn recorded(mut self, recordings: Arc<Recordings>) -> Self {
@@ -143,6 +154,14 @@ impl Script {
         }
     }
 
+    /// How the name misbehaves when asked that.
+    fn behavior_at(&self, question: &Question) -> Option<Behavior> {
+        let found = [Some(question.kind), None]
+            .iter()
+            .find_map(|kind| self.behaviors.get(&(question.name.clone(), *kind)));
+        found.copied()
+    }
+
     /// What was recorded for a question.
     fn recording(&self, question: &Question) -> Option<&Recording> {
         let recordings = self.recordings.as_ref()?;
@@ -162,13 +181,10 @@ impl Script {
             }
             Some(message)
         };
-        let behavior = [Some(question.kind), None]
-            .iter()
-            .find_map(|kind| self.behaviors.get(&(question.name.clone(), *kind)));
-        match behavior {
-            Some(Behavior::Answer(code)) => return respond(*code, &[]),
+        match self.behavior_at(question) {
+            Some(Behavior::Answer(code)) => return respond(code, &[]),
             Some(Behavior::Drop) => return None,
-            None => {}
+            Some(Behavior::Spoiled(_)) | None => {}
         }
         if let Some(recording) = self.recording(question) {
             return Some(recording.respond(question, limit));
@@ -238,159 +254,6 @@ pub fn is_in_cluster(name: &str) -> bool {
             let above = name.strip_suffix(zone);
             above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
         })
-}
-
-/// One question that the server saw.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// Lower case, no trailing dot.
-    pub name: String,
-    /// See [`kind`].
-    pub kind: u16,
-    /// Over TCP.
-    pub tcp: bool,
-}
-
-/// Asked by the server of itself: what came before it has then been served.
-const MARK: &str = "mark.invalid";
-
-/// A running server; it stops when dropped.
-pub struct Server {
-    state: Arc<State>,
-    listener: TcpListener,
-    /// Asks for [`MARK`].
-    marker: UdpSocket,
-}
-
-struct State {
-    script: Script,
-    log: Mutex<Vec<Asked>>,
-    unrecorded: Mutex<BTreeSet<(String, u16)>>,
-    stop: AtomicBool,
-}
-
-impl Server {
-    /// Listens on port 53 of `address` inside the namespaces, UDP and TCP.
-    pub fn start(namespaces: &Namespaces, address: &str, script: Script) -> Result<Self> {
-        let address = SocketAddr::new(address.parse()?, 53);
-        let (udp, listener, marker) = namespaces
-            .with_network(|| {
-                let marker = UdpSocket::bind((address.ip(), 0))?;
-                let server = (UdpSocket::bind(address)?, TcpListener::bind(address)?);
-                marker.connect(address)?;
-                Ok((server.0, server.1, marker))
-            })
-            .with_context(|| format!("DNS server on {address}"))?;
-        marker.set_read_timeout(Some(Duration::from_secs(10)))?;
-        // Between two questions it looks whether it should stop.
-        udp.set_read_timeout(Some(Duration::from_millis(100)))?;
-        let state = Arc::new(State {
-            script,
-            log: Mutex::default(),
-            unrecorded: Mutex::default(),
-            stop: AtomicBool::new(false),
-        });
-        let server = Self {
-            state: Arc::clone(&state),
-            listener: listener.try_clone()?,
-            marker,
-        };
-        let for_tcp = Arc::clone(&state);
-        thread::spawn(move || serve_udp(&udp, &state));
-        thread::spawn(move || serve_tcp(&listener, &for_tcp));
-        Ok(server)
-    }
-
-    /// Takes what was asked since the last call; a client that has its answer may have sent more
-    /// than one question, and all that it sent is in the log.
-    pub fn take_log(&self) -> Vec<Asked> {
-        // Datagrams are served in order. If this one got lost, the log is what it is.
-        let asked = self.marker.send(&query(0, MARK, kind::A));
-        let _ = asked.and_then(|_| self.marker.recv(&mut [0; 512]));
-        core::mem::take(&mut *self.state.log())
-    }
-
-    /// The questions for names in the cluster's zones, so far, that the recordings (of a script
-    /// that has some) do not hold: the script's own records answered them.
-    pub fn unrecorded(&self) -> BTreeSet<(String, u16)> {
-        let held = self.state.unrecorded.lock();
-        held.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        use std::os::fd::AsRawFd;
-        self.state.stop.store(true, Ordering::Relaxed);
-        // SAFETY: the listener's descriptor is open; shutdown wakes the thread that accepts.
-        unsafe { libc::shutdown(self.listener.as_raw_fd(), libc::SHUT_RDWR) };
-    }
-}
-
-impl State {
-    fn log(&self) -> std::sync::MutexGuard<'_, Vec<Asked>> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn answer(&self, message: &[u8], tcp: bool) -> Option<Vec<u8>> {
-        let question = wire::parse(message).ok()?;
-        if question.name == MARK {
-            return Some(wire::respond(&question, rcode::NOERROR, &[], MARK, 512));
-        }
-        self.log().push(Asked {
-            name: question.name.clone(),
-            kind: question.kind,
-            tcp,
-        });
-        if is_in_cluster(&question.name) {
-            if let Some(upstream) = &self.script.upstream {
-                return upstream(message, tcp);
-            }
-            if self.script.recordings.is_some() && self.script.recording(&question).is_none() {
-                let held = self.unrecorded.lock();
-                let mut held = held.unwrap_or_else(PoisonError::into_inner);
-                held.insert((question.name.clone(), question.kind));
-            }
-        }
-        // RFC 1035 section 4.2.1 without EDNS; section 4.2.2.
-        self.script
-            .answer(&question, if tcp { 65_535 } else { 512 })
-    }
-}
-
-fn serve_udp(socket: &UdpSocket, state: &State) {
-    let mut buffer = [0; 4096];
-    while !state.stop.load(Ordering::Relaxed) {
-        let Ok((length, from)) = socket.recv_from(&mut buffer) else {
-            continue;
-        };
-        if let Some(response) = state.answer(&buffer[..length], false) {
-            // A client that has gone is no matter.
-            let _ = socket.send_to(&response, from);
-        }
-    }
-}
-
-fn serve_tcp(listener: &TcpListener, state: &Arc<State>) {
-    while let Ok((stream, _)) = listener.accept() {
-        let state = Arc::clone(state);
-        thread::spawn(move || serve_connection(stream, &state));
-    }
-}
-
-/// Serves one connection until its end; errors end it.
-fn serve_connection(mut stream: TcpStream, state: &State) -> Option<()> {
-    loop {
-        let mut prefix = [0; 2];
-        stream.read_exact(&mut prefix).ok()?;
-        let mut message = vec![0; usize::from(u16::from_be_bytes(prefix))];
-        stream.read_exact(&mut message).ok()?;
-        if let Some(response) = state.answer(&message, true) {
-            let mut framed = u16::try_from(response.len()).ok()?.to_be_bytes().to_vec();
-            framed.extend(response);
-            stream.write_all(&framed).ok()?;
-        }
-    }
 }
 
 /// An uncompressed wire name as text.

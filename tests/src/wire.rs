@@ -227,7 +227,7 @@ fn soa(apex: &str) -> Record {
 
 /// An owner that is the question's name points at it, which keeps the case as asked: as CoreDNS
 /// has it, and glibc before 2.32 takes its canonical name from there.
-fn put_record(message: &mut Vec<u8>, record: &Record, asked: &str) {
+pub(crate) fn put_record(message: &mut Vec<u8>, record: &Record, asked: &str) {
     if record.owner == asked {
         message.extend([0xc0, 12]);
     } else {
