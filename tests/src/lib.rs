@@ -7,6 +7,7 @@
 //! ```text
 //!   zonefile: Writer | agent --manifests ──► zone.v1 ──ro bind──┐
 //!   dns: scripted server on 10.96.0.10 (or none at all) ──lo──┐ │
+//!   routed: a pod, a router that counts and filters, a server behind it (in place of lo)
 //!   pod: namespaces, /etc, /run ──────────────────────────────┴─┴─► session: one warm C process
 //!                                                                     └► reply: answer + who gave it
 //! ```
@@ -29,10 +30,12 @@ pub mod host;
 pub mod http;
 pub mod libcs;
 pub mod namespace;
+pub mod outside;
 pub mod pod;
 pub mod probe;
 pub mod recording;
 pub mod reply;
+pub mod routed;
 pub mod session;
 pub mod shop;
 pub mod wire;

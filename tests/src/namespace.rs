@@ -46,6 +46,15 @@ impl Namespaces {
         })
     }
 
+    /// Where the network namespace is, for `ip link .. netns PATH`.
+    pub(crate) fn network_path(&self) -> String {
+        format!(
+            "/proc/{}/fd/{}",
+            std::process::id(),
+            self.network.as_raw_fd()
+        )
+    }
+
     /// A command that will run inside.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);

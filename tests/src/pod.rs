@@ -35,6 +35,9 @@ pub struct Recipe {
     pub dns: Option<Script>,
     /// More addresses on the loopback interface, for servers that the pod talks to.
     pub addresses: Vec<String>,
+    /// The network comes by a cable ([`crate::routed`]); nothing of it is on the loopback
+    /// interface, and `dns` answers at the cable's other end.
+    pub cable: bool,
     /// Which families the pod has an address of: `46`, `4` or `6` (the loopback has both).
     pub families: &'static str,
 }
@@ -50,6 +53,7 @@ impl Default for Recipe {
             zone: None,
             dns: None,
             addresses: Vec::new(),
+            cable: false,
             families: "46",
         }
     }
@@ -89,8 +93,8 @@ impl Pod {
             mount(&etc, recipe.zone.as_deref())
         })?;
         let server = match recipe.dns {
-            Some(script) => Some(Server::start(&namespaces, CLUSTER_DNS, script)?),
-            None => None,
+            Some(script) if !recipe.cable => Some(Server::start(&namespaces, CLUSTER_DNS, script)?),
+            _ => None,
         };
         Ok(Self {
             namespaces,
@@ -189,6 +193,9 @@ fn plug_in(recipe: &Recipe) -> Result<()> {
     let [v4, v6] = POD_ADDRESSES;
     let ip = |line: &str| run("ip", &line.split(' ').collect::<Vec<_>>());
     ip("link set lo up")?;
+    if recipe.cable {
+        return Ok(());
+    }
     if recipe.families.contains('4') {
         ip(&format!("addr add {v4}/32 dev lo"))?;
         ip(&format!("route add default dev lo src {v4}"))?;

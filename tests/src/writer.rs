@@ -3,8 +3,8 @@
 use crate::{pod::CLUSTER_DNS, zonefile};
 use anyhow::{Context, Result};
 use nss_k8s_zone::{
-    Address, Config, Endpoint, Family, Now, Options, ServiceBody, ServiceKey, Slice, SliceId,
-    Writer,
+    Address, Config, Endpoint, External, Family, Now, Options, ServiceBody, ServiceKey, Slice,
+    SliceId, Writer,
 };
 use std::{
     net::IpAddr,
@@ -31,6 +31,16 @@ impl Published {
     pub fn live_in(root: TempDir) -> Result<Self> {
         let mut zone = Self::syncing_in(root)?;
         zone.writer.set_synced(now());
+        Ok(zone)
+    }
+
+    /// A live zone whose processes ask for names outside of it themselves.
+    pub fn asking() -> Result<Self> {
+        let mut zone = Self::live()?;
+        zone.writer.configure(&Config {
+            external: External::Pod,
+            ..config()?
+        })?;
         Ok(zone)
     }
 
