@@ -33,6 +33,7 @@
     )
 )]
 
+pub mod ask;
 mod c_text;
 mod files;
 mod host_conf;
