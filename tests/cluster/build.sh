@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Builds what `make test-cluster` runs: etcd, kube-apiserver, kube-controller-manager, and CoreDNS.
 #
-#   build.sh CACHE     leaves the programs in a folder of CACHE and prints that folder on stdout
+#   build.sh CACHE            leaves the programs in a folder of CACHE and prints that folder on stdout
+#   build.sh CACHE coredns    only CoreDNS, which the benches compare with
 #
 # The versions stand in the go.mod of kubernetes, etcd and coredns (a module of our own each: `go install` refuses
 # k8s.io/kubernetes because it replaces its staging modules by folders), and every module's hash in go.sum.
 # A program that is there already is not built again; Go's own build cache makes the rest cheap.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cache=${1:?usage: build.sh CACHE}
+cache=${1:?usage: build.sh CACHE [coredns]}
+only=${2:-}
 
 command -v go >/dev/null || { echo "build.sh: needs Go 1.26 or newer on the PATH" >&2; exit 1; }
 
@@ -41,13 +43,18 @@ build() {
     echo "built $3 in $((SECONDS - began)) s" >&2
 }
 
-build etcd go.etcd.io/etcd/server/v3 etcd
-build kubernetes k8s.io/kubernetes/cmd/kube-apiserver kube-apiserver
-build kubernetes k8s.io/kubernetes/cmd/kube-controller-manager kube-controller-manager
 # Its plugins are ours to choose, so the program is another one when they change.
 plugins=$(cat "$here"/coredns/main.go "$here"/coredns/go.sum | sha256sum | cut -c1-8)
 build coredns . "coredns-$coredns-$plugins"
 ln -sfn "coredns-$coredns-$plugins" "$programs/coredns"
+if [[ $only == coredns ]]; then
+    echo "$programs"
+    exit
+fi
+
+build etcd go.etcd.io/etcd/server/v3 etcd
+build kubernetes k8s.io/kubernetes/cmd/kube-apiserver kube-apiserver
+build kubernetes k8s.io/kubernetes/cmd/kube-controller-manager kube-controller-manager
 
 # Programs of our own that look names up: through libc where Go finds a reason to, without any libc as a static
 # program, and without any libc but with its loader. Go's build cache knows whether there is anything to do.
