@@ -48,8 +48,10 @@ test-cluster: prepare guests agent ## against a real etcd, kube-apiserver, contr
 	@tests/cluster/run.sh
 
 .PHONY: bench
-bench: prepare guests agent ## speed: the shim and the NSS module against libc with DNS and /etc/hosts
+bench: prepare guests agent ## speed: the libraries against libc, the listener against CoreDNS (needs Go)
 	@tests/bench/run.sh
+	@tests/bench/external.sh
+	@tests/bench/servers.sh
 
 .PHONY: lint
 lint: ## formatting, clippy in both profiles, rustdoc; warnings are errors
