@@ -15,6 +15,7 @@
 
 pub mod cli;
 pub mod command;
+pub mod config;
 pub mod dump;
 pub mod manifests;
 pub mod model;

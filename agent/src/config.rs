@@ -1,0 +1,162 @@
+//! The configuration: one YAML file, read into types that hold only what makes sense. A value that
+//! is wrong is refused with its line; what only whole sections can tell is checked by
+//! [`Config::check`].
+//!
+//! ```text
+//!   file --Config::read--> Config --flags, environment--> effective Config --watch--> every task
+//! ```
+
+pub mod classes;
+pub mod forward;
+pub mod kubernetes;
+pub mod listen;
+pub mod rules;
+pub mod text;
+
+mod check;
+
+pub use classes::{Class, DEFAULT_CLASS, External};
+pub use forward::{
+    Cache, Forward, Group, Policy, Prefetch, ServeStale, Sockets, Transport, Upstream,
+};
+pub use kubernetes::{EndpointSlices, Kubernetes, MissPolicy, Pods, Processes};
+pub use listen::Listen;
+pub use rules::{GuardMode, Host, Match, Pattern, Rewrite, TldGuard};
+pub use text::{Glob, Name, Network, ObjectName, Period, Selector};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// Everything that can be configured. Every field has a default: an empty file is a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The cluster's zone, with the options of CoreDNS's `kubernetes` plugin
+    pub kubernetes: Kubernetes,
+    /// What the libraries inside other processes do
+    pub processes: Processes,
+    /// Classes of pods by their namespace: the first that matches counts, else `default`
+    pub classes: Vec<Class>,
+    /// Upstreams and the cache of the forwarder, which serves class `node` and the listener
+    pub forward: Forward,
+    /// The DNS listener for programs that bypass libc; absent: none
+    pub listen: Option<Listen>,
+    /// Names that are answered under another name; the first match counts
+    pub rewrite: Vec<Rewrite>,
+    /// Names with fixed addresses
+    pub hosts: Vec<Host>,
+    /// Names that do not exist, with everything below them
+    pub block: Vec<Name>,
+    /// Namespaces that are named as top-level domains are
+    pub tld_guard: TldGuard,
+    /// /healthz, /readyz and /metrics
+    pub http: Http,
+}
+
+/// The HTTP server.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Address and port; null: none
+    pub address: Option<SocketAddr>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            address: Some(SocketAddr::from(([127, 0, 0, 1], 9353))),
+        }
+    }
+}
+
+/// Why a file is no configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Its text is wrong in one place: the line, the column, the field.
+    #[error("{0}")]
+    Text(String),
+    /// Its parts do not go together: one line per finding.
+    #[error("{}", .0.join("; "))]
+    Sense(Vec<String>),
+}
+
+impl Config {
+    /// Reads YAML (or JSON, which is YAML) and checks it. An empty text is the default.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+        let config = if text.lines().all(blank) {
+            Self::default()
+        } else {
+            serde_saphyr::from_str(text).map_err(|error| ConfigError::Text(one_place(&error)))?
+        };
+        config.check().map_err(ConfigError::Sense)?;
+        Ok(config)
+    }
+
+    /// Reads a file.
+    pub fn read(path: &std::path::Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.display().to_string(),
+            source,
+        })?;
+        Self::parse(&text)
+    }
+
+    /// The class of pods of a namespace with these labels.
+    pub fn class_of(
+        &self,
+        namespace: &str,
+        labels: &std::collections::BTreeMap<String, String>,
+    ) -> &str {
+        let mut classes = self.classes.iter();
+        classes
+            .find(|class| class.holds(namespace, labels))
+            .map_or(DEFAULT_CLASS, |class| &class.name)
+    }
+
+    /// Every class with who asks external names for it; `default` is always among them, and first.
+    pub fn all_classes(&self) -> Vec<(&str, External)> {
+        let default = self
+            .classes
+            .iter()
+            .find(|class| class.name == DEFAULT_CLASS);
+        let first = (
+            DEFAULT_CLASS,
+            default.map_or(External::Pod, |class| class.external),
+        );
+        let others = self
+            .classes
+            .iter()
+            .filter(|class| class.name != DEFAULT_CLASS);
+        core::iter::once(first)
+            .chain(others.map(|class| (class.name.as_str(), class.external)))
+            .collect()
+    }
+
+    /// The JSON schema of the file.
+    pub fn schema() -> String {
+        let schema = schemars::schema_for!(Self);
+        let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+}
+
+/// What is wrong and where, on one line: the first line of the error says both.
+fn one_place(error: &serde_saphyr::Error) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests;
