@@ -24,6 +24,34 @@ pub(crate) const MAJOR: u16 = 1;
 #[cfg(feature = "writer")]
 pub(crate) const MINOR: u16 = 0;
 
+/// What a file holds: told by a bit among the incompatible features, so that whoever expects the
+/// other passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavor {
+    /// The cluster's zone.
+    Zone,
+    /// Answers to external names, each with an expiry. Its apex is the root: no bytes.
+    Held,
+}
+
+impl Flavor {
+    /// Its incompatible features.
+    pub(crate) const fn features(self) -> u64 {
+        match self {
+            Self::Zone => 0,
+            Self::Held => 1,
+        }
+    }
+
+    /// Whether its apex may have so many bytes.
+    pub(crate) const fn admits_apex(self, length: u64) -> bool {
+        match self {
+            Self::Zone => length != 0 && length <= crate::MAX_TEXT as u64,
+            Self::Held => length == 0,
+        }
+    }
+}
+
 // Line 0: identity; never changes for an inode.
 /// The magic number.
 pub(crate) const AT_MAGIC: usize = 0;
@@ -105,6 +133,8 @@ pub(crate) mod kind {
     pub(crate) const EXTERNAL: u8 = 5;
     /// Endpoint slices whose service has not come yet: absent to readers.
     pub(crate) const PENDING: u8 = 6;
+    /// The answers to one external name.
+    pub(crate) const HELD: u8 = 7;
     /// One endpoint slice.
     pub(crate) const CHUNK: u8 = 16;
     /// An index region.
@@ -118,6 +148,23 @@ pub(crate) const ENDPOINT_READY: u32 = 1;
 /// An endpoint's address is served by another slice of its service.
 #[cfg(feature = "writer")]
 pub(crate) const ENDPOINT_SHADOWED: u32 = 2;
+
+/// What a HELD record says of a family: bits 16 to 18 of its second word for IPv4, 19 to 21 for
+/// IPv6.
+pub(crate) mod verdict {
+    /// Nothing: also every value that this version does not know.
+    #[cfg(feature = "writer")]
+    pub(crate) const UNKNOWN: u64 = 0;
+    /// The addresses in the record are all that there are; none: NODATA.
+    pub(crate) const DATA: u64 = 1;
+    /// NXDOMAIN.
+    pub(crate) const NXDOMAIN: u64 = 2;
+}
+
+/// In a HELD record's flags: the IPv6 addresses belong to another name than the IPv4 ones.
+pub(crate) const HELD_OTHER_TARGET: u8 = 1;
+/// The largest time to live of a HELD record, in seconds: beyond it the clock was put back.
+pub(crate) const MAX_HELD_TTL: u64 = 86_400;
 
 /// Flags of the CONFIG record.
 pub(crate) mod config {

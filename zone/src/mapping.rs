@@ -6,9 +6,8 @@ use crate::{
     hash::crc32c,
     layout::{
         APEX_WORDS, AT_APEX, AT_APEX_LENGTH, AT_CHECKSUM, AT_COMMITTED, AT_MAGIC, AT_VERSION,
-        MAGIC, MAJOR, MAX_BYTES, UNIT, WORD,
+        Flavor, MAGIC, MAJOR, MAX_BYTES, UNIT, WORD,
     },
-    name::MAX_TEXT,
     words::Words,
 };
 use core::{ffi::CStr, ptr::NonNull};
@@ -115,17 +114,18 @@ impl Mapping {
         (self.start / Self::PAGE) as u64 & 0xF_FFFF_FFFF | (mixed >> 36) << 36
     }
 
-    /// Maps the file at `path`, if it may be trusted and is a zone.
+    /// Maps the file at `path`, if it may be trusted and is a zone of this flavor.
     ///
     /// `is_current` tells from its status whether this is the file that is mapped already; then
     /// `Err(None)`.
     pub(crate) fn open(
         os: &impl Os,
         path: &CStr,
+        flavor: Flavor,
         is_current: impl FnOnce(&FileStatus) -> bool,
     ) -> Result<(Self, FileStatus), Option<Unavailable>> {
         let descriptor = os.open(path).map_err(|_| Some(Unavailable::Absent))?;
-        let opened = Self::from_descriptor(os, descriptor, is_current);
+        let opened = Self::from_descriptor(os, descriptor, flavor, is_current);
         os.close(descriptor);
         opened
     }
@@ -134,6 +134,7 @@ impl Mapping {
     fn from_descriptor(
         os: &impl Os,
         descriptor: i32,
+        flavor: Flavor,
         is_current: impl FnOnce(&FileStatus) -> bool,
     ) -> Result<(Self, FileStatus), Option<Unavailable>> {
         let status = trusted_status(os, descriptor)?;
@@ -167,7 +168,7 @@ impl Mapping {
         };
         let checked = if mapping.pack().is_some() {
             // SAFETY: just mapped; `verified` bytes are backed by the file, which never shrinks.
-            check(unsafe { mapping.words() })
+            check(unsafe { mapping.words() }, flavor)
         } else {
             Err(Unavailable::Absent)
         };
@@ -255,20 +256,20 @@ pub(crate) fn trusted_status(os: &impl Os, descriptor: i32) -> Result<FileStatus
     }
 }
 
-/// Checks the identity of a zone.
-pub(crate) fn check(words: Words<'_>) -> Result<(), Unavailable> {
+/// Checks the identity of a file.
+pub(crate) fn check(words: Words<'_>, flavor: Flavor) -> Result<(), Unavailable> {
     let load = |at| words.load(at).ok_or(Unavailable::Corrupt);
     if load(AT_MAGIC)? != MAGIC {
         return Err(Unavailable::Corrupt);
     }
     let version = load(AT_VERSION)?;
-    if version as u16 != MAJOR || version >> 32 != 0 {
+    if version as u16 != MAJOR || version >> 32 != flavor.features() {
         return Err(Unavailable::Version);
     }
     let apex_length = load(AT_APEX_LENGTH)?;
     let sum = checksum(words).ok_or(Unavailable::Corrupt)?;
     let sane = load(AT_CHECKSUM)? == u64::from(sum)
-        && (1..=MAX_TEXT as u64).contains(&apex_length)
+        && flavor.admits_apex(apex_length)
         && load(AT_COMMITTED)? >= (UNIT / WORD) as u64;
     if sane {
         Ok(())

@@ -7,7 +7,7 @@
 
 use crate::{
     Os,
-    layout::{AT_ALIVE, AT_COMMITTED, AT_CONFIG, AT_EPOCH, AT_ROOT, AT_STATE, Root, state},
+    layout::{AT_ALIVE, AT_COMMITTED, AT_CONFIG, AT_EPOCH, AT_ROOT, AT_STATE, Flavor, Root, state},
     mapping::{Mapping, trusted_status},
     settings::Settings,
     snapshot::Snapshot,
@@ -107,6 +107,8 @@ pub struct Reader {
     identity: AtomicU64,
     /// The second of the last attempt to open that failed << 8 | why.
     failure: AtomicU64,
+    /// What the file must hold.
+    flavor: Flavor,
 }
 
 impl Default for Reader {
@@ -116,23 +118,41 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Nothing mapped yet.
+    /// Of a zone; nothing is mapped yet.
     #[cfg(not(loom))]
     pub const fn new() -> Self {
+        Self::of(Flavor::Zone)
+    }
+
+    /// Of a zone; nothing is mapped yet.
+    #[cfg(loom)]
+    pub fn new() -> Self {
+        Self::of(Flavor::Zone)
+    }
+
+    /// Of a file of held answers, for [`Snapshot::held`]; nothing is mapped yet.
+    #[cfg(not(loom))]
+    pub const fn of_held() -> Self {
+        Self::of(Flavor::Held)
+    }
+
+    #[cfg(not(loom))]
+    const fn of(flavor: Flavor) -> Self {
         Self {
             mapping: AtomicU64::new(Mapping::NONE),
             identity: AtomicU64::new(0),
             failure: AtomicU64::new(0),
+            flavor,
         }
     }
 
-    /// Nothing mapped yet.
     #[cfg(loom)]
-    pub fn new() -> Self {
+    fn of(flavor: Flavor) -> Self {
         Self {
             mapping: AtomicU64::new(Mapping::NONE),
             identity: AtomicU64::new(0),
             failure: AtomicU64::new(0),
+            flavor,
         }
     }
 
@@ -205,7 +225,7 @@ impl Reader {
             return Err(reason(failure));
         }
         let identity = self.identity.load(Ordering::Relaxed);
-        let opened = Mapping::open(os, path, |status| {
+        let opened = Mapping::open(os, path, self.flavor, |status| {
             old.is_some_and(|old| old.identify(status) == identity)
         });
         let (mapping, status) = match opened {

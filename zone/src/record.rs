@@ -47,6 +47,19 @@ impl Head {
         self.first as u8
     }
 
+    /// Flags: see the kind.
+    pub(crate) const fn flags(&self) -> u8 {
+        (self.first >> 8) as u8
+    }
+
+    /// What a HELD record says of a family, see [`crate::layout::verdict`].
+    pub(crate) const fn verdict(&self, family: Family) -> u64 {
+        match family {
+            Family::V4 => bits(self.second, 16, 3),
+            Family::V6 => bits(self.second, 19, 3),
+        }
+    }
+
     /// Bytes of the key.
     pub(crate) const fn key_length(&self) -> usize {
         bits(self.first, 16, 16) as usize

@@ -1,6 +1,7 @@
 //! One version of the zone, and the questions that can be put to it.
 
 mod addresses;
+mod held;
 mod names;
 mod services;
 
@@ -8,7 +9,7 @@ use services::List;
 pub use services::Srv;
 
 use crate::{
-    Address, Ask, Families, Family, Found, Name, Unavailable,
+    Address, Ask, Families, Family, Found, Name, Now, Unavailable,
     hash::{Hash, Seed},
     layout::{
         AT_UPDATED, EMPTY, LINE_WORDS, MAX_PROBE_LINES, REGION_INCOMPLETE, Root, config, kind,
@@ -210,6 +211,26 @@ impl<'z> Snapshot<'z> {
     ) -> Found {
         canonical.clear();
         let found = self.find_addresses(name, families, room, canonical);
+        self.or_corrupt(found)
+    }
+
+    /// What a file of held answers says of the external name `name` (as [`Snapshot::addresses`] takes
+    /// it): every family that is asked for must be held and not expired at `now`, and the families
+    /// must agree on whether the name exists; else [`Found::Ask`] (whatever the reason, DNS tells).
+    ///
+    /// With [`Found::Answer`] and [`Found::NoData`], `canonical` is the end of the CNAMEs that led
+    /// to the first family's data (IPv4 before IPv6, a family with addresses before one without);
+    /// empty: the name itself. Addresses are in no order that means anything.
+    pub fn held(
+        &self,
+        name: &[u8],
+        families: Families,
+        now: Now,
+        room: &mut [Address],
+        canonical: &mut Name,
+    ) -> Found {
+        canonical.clear();
+        let found = self.find_held(name, families, now, room, canonical);
         self.or_corrupt(found)
     }
 

@@ -18,6 +18,7 @@ mod files;
 #[cfg(all(test, not(loom)))]
 mod format;
 pub(crate) mod heap;
+mod held;
 #[cfg(all(test, not(loom)))]
 mod identity;
 mod index;
@@ -34,6 +35,9 @@ mod zone;
 pub use config::{Config, Matching, MissPolicy, PodMode, Rule};
 pub use dump::Dump;
 pub use error::{OpenError, WriteError};
+pub use held::{
+    Held, HeldAnswer, HeldOpened, HeldOptions, HeldStatistics, HeldVerdict, HeldWriter,
+};
 pub use libc_os::LibcOs;
 pub use object::{Endpoint, Entry, Item, Port, Protocol, ServiceBody, ServiceKey, Slice, SliceId};
 
@@ -41,7 +45,7 @@ use crate::{
     Now,
     layout::{AT_EPOCH, AT_SERIAL, state},
 };
-use files::{Files, supersede_zone, unix_now};
+use files::{Files, Opening, supersede_zone, unix_now};
 use std::{
     path::{Path, PathBuf},
     time::Instant,
@@ -77,7 +81,10 @@ impl Options {
 
     /// `<directory>/view/<view>/zone.v1`.
     pub fn zone_path(&self) -> PathBuf {
-        self.directory.join("view").join(&self.view).join("zone.v1")
+        self.directory
+            .join("view")
+            .join(&self.view)
+            .join(files::ZONE_FILE)
     }
 }
 
@@ -173,8 +180,16 @@ pub struct Writer {
 impl Writer {
     /// Takes the lock, then goes on with the file that is there, or makes one.
     pub fn open(options: Options) -> Result<(Self, Opened), OpenError> {
-        let files = Files::lock(&options)?;
-        let (zone, opened) = files.open()?;
+        let files = Files::of_zone(&options)?;
+        let (zone, opening) = files.open()?;
+        let opened = match opening {
+            Opening::Created => Opened::Created,
+            Opening::Adopted => Opened::Adopted {
+                namespaces: zone.counts.namespaces as usize,
+                services: zone.counts.services as usize,
+            },
+            Opening::Replaced { why } => Opened::Replaced { why },
+        };
         Ok((Self { files, zone }, opened))
     }
 

@@ -181,7 +181,7 @@ impl Snapshot<'_> {
     }
 
     /// The addresses in the record itself.
-    fn own_addresses(
+    pub(super) fn own_addresses(
         &self,
         head: &Head,
         families: Families,

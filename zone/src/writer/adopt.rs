@@ -3,6 +3,7 @@
 use super::{
     Config, WriteError, decode, encode,
     heap::Heap,
+    held,
     index::{Index, hinted, random, region_granules},
     memory::Memory,
     space::Space,
@@ -12,7 +13,7 @@ use crate::{
     hash::{Seed, fnv1a},
     layout::{
         AT_APEX, AT_APEX_LENGTH, AT_CHECKSUM, AT_COMMITTED, AT_CONFIG, AT_CREATED, AT_EPOCH,
-        AT_HEAP, AT_INSTANCE, AT_MAGIC, AT_ROOT, AT_STATE, AT_VERSION, AT_VIEW, EMPTY,
+        AT_HEAP, AT_INSTANCE, AT_MAGIC, AT_ROOT, AT_STATE, AT_VERSION, AT_VIEW, EMPTY, Flavor,
         GRANULE_WORDS, LINE_GRANULES, LINE_WORDS, MAGIC, MAJOR, MINOR, REGION_INCOMPLETE, Root,
         UNIT, WORD, kind, state,
     },
@@ -28,10 +29,21 @@ const HEAP: u32 = (AT_HEAP / GRANULE_WORDS) as u32;
 /// What makes a file this view of this zone.
 #[derive(Clone, Copy)]
 pub(crate) struct Identity<'a> {
-    /// Lower case, no trailing dot.
+    /// Lower case, no trailing dot; empty: held answers.
     pub(crate) apex: &'a str,
     /// The view's name.
     pub(crate) view: &'a str,
+}
+
+impl Identity<'_> {
+    /// What the file holds.
+    const fn flavor(&self) -> Flavor {
+        if self.apex.is_empty() {
+            Flavor::Held
+        } else {
+            Flavor::Zone
+        }
+    }
 }
 
 /// What differs between two new zones of one identity.
@@ -55,7 +67,9 @@ impl Zone {
     ) -> Result<Self, WriteError> {
         let relaxed = |at: usize, value: u64| memory.store(at, value, Ordering::Relaxed);
         relaxed(AT_MAGIC, MAGIC);
-        relaxed(AT_VERSION, u64::from(MAJOR) | u64::from(MINOR) << 16);
+        let flavor = identity.flavor();
+        let version = u64::from(MAJOR) | u64::from(MINOR) << 16 | flavor.features() << 32;
+        relaxed(AT_VERSION, version);
         relaxed(AT_INSTANCE, birth.instance);
         relaxed(AT_VIEW, u64::from(fnv1a(identity.view.as_bytes())));
         relaxed(AT_CREATED, birth.created);
@@ -103,7 +117,8 @@ impl Zone {
         }
         memory.store(AT_EPOCH, epoch + 2, Ordering::Release);
         memory.fence();
-        let mut scan = Scan::run(memory.words())?;
+        let flavor = identity.flavor();
+        let mut scan = Scan::run(memory.words(), flavor)?;
         let space = scan.space(granules_of(&memory))?;
         let mut zone = Self {
             heap: Heap::new(memory, space, maximum, false),
@@ -147,7 +162,7 @@ const fn granules_of(memory: &Memory) -> u32 {
 
 /// Checks everything before the heap.
 fn check_identity(words: Words<'_>, identity: Identity<'_>) -> Result<(), &'static str> {
-    check(words).map_err(|_| "it is no zone of this version")?;
+    check(words, identity.flavor()).map_err(|_| "it is no zone of this version")?;
     let load = |at| words.load(at).ok_or("it is too short");
     if load(AT_APEX_LENGTH)? != identity.apex.len() as u64
         || words.holds(AT_APEX, identity.apex.as_bytes()) != Some(true)
@@ -157,7 +172,7 @@ fn check_identity(words: Words<'_>, identity: Identity<'_>) -> Result<(), &'stat
     if load(AT_VIEW)? != u64::from(fnv1a(identity.view.as_bytes())) {
         return Err("it is another view");
     }
-    if load(AT_VERSION)? >> 16 != u64::from(MINOR) {
+    if load(AT_VERSION)? as u32 >> 16 != u32::from(MINOR) {
         return Err("it is of another minor version");
     }
     if load(AT_COMMITTED)? != words.count() as u64 || !words.count().is_multiple_of(UNIT / WORD) {
@@ -180,7 +195,7 @@ pub(crate) struct Scan {
 
 impl Scan {
     /// Walks and checks everything that readers can reach.
-    pub(crate) fn run(words: Words<'_>) -> Result<Self, &'static str> {
+    pub(crate) fn run(words: Words<'_>, flavor: Flavor) -> Result<Self, &'static str> {
         let load = |at| words.load(at).ok_or("it is too short");
         let root = Root::unpack(load(AT_ROOT)?);
         if root.main_lines == 0 {
@@ -226,14 +241,14 @@ impl Scan {
         };
         let records: Vec<(u32, u32)> = scan.index.granules(words).collect();
         for (slot, granule) in records {
-            scan.record(words, slot, granule)
+            scan.record(words, flavor, slot, granule)
                 .ok_or("a record is malformed")?;
         }
         Ok(scan)
     }
 
     /// Checks one record: `None` when anything about it is wrong.
-    fn record(&mut self, words: Words<'_>, slot: u32, granule: u32) -> Option<()> {
+    fn record(&mut self, words: Words<'_>, flavor: Flavor, slot: u32, granule: u32) -> Option<()> {
         let head = Head::load(words, granule)?;
         let key = decode::key(words, &head)?;
         // Also false for a second record of one key, and for one that no probe reaches.
@@ -241,6 +256,10 @@ impl Scan {
             return None;
         }
         self.extents.push((granule, head.granules()));
+        if flavor == Flavor::Held {
+            self.counts.held += 1;
+            return held::valid(words, &head, granule);
+        }
         if head.kind() == kind::NAMESPACE {
             self.counts.namespaces += 1;
             return decode::valid_namespace(words, &head, granule);

@@ -7,7 +7,7 @@ use crate::{
     LibcOs, Now, Os as _, Unavailable,
     layout::{
         AT_ALIVE, AT_APEX, AT_APEX_LENGTH, AT_COMMITTED, AT_CONFIG, AT_EPOCH, AT_HEAP, AT_ROOT,
-        AT_SERIAL, AT_STATE, AT_SYNCED, AT_UPDATED, GRANULE_WORDS, LINE_WORDS, Root, WORD,
+        AT_SERIAL, AT_STATE, AT_SYNCED, AT_UPDATED, Flavor, GRANULE_WORDS, LINE_WORDS, Root, WORD,
     },
     mapping::{check, trusted_status},
     sync::{AtomicU64, Ordering, fence},
@@ -102,7 +102,7 @@ impl Dump {
     /// Walks a copy.
     fn of(words: Words<'_>) -> Result<Self, &'static str> {
         let load = |at| words.load(at).ok_or("it is too short");
-        let scan = Scan::run(words)?;
+        let scan = Scan::run(words, Flavor::Zone)?;
         let mut entries: Vec<Entry> = scan
             .index
             .granules(words)
@@ -169,7 +169,7 @@ fn copy(descriptor: i32) -> io::Result<Vec<AtomicU64>> {
 
 /// One copy in which every slot leads to what it led to when it was loaded.
 fn copy_words(words: Words<'_>) -> Result<Vec<AtomicU64>, &'static str> {
-    check(words).map_err(|_| "it is no zone of this version")?;
+    check(words, Flavor::Zone).map_err(|_| "it is no zone of this version")?;
     for _ in 0..ATTEMPTS {
         let load = |at| words.load(at).unwrap_or(0);
         let begin = load(AT_EPOCH);

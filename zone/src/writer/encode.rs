@@ -297,7 +297,7 @@ fn push_attributes(words: &mut Vec<u64>, endpoints: &[Sorted<'_>], zones: &BTree
 }
 
 /// The address that decoding gives: octets that do not count are zero.
-fn stored(address: &Address) -> Address {
+pub(super) fn stored(address: &Address) -> Address {
     let mut octets = [0; 16];
     let counted = address.as_octets();
     octets[..counted.len()].copy_from_slice(counted);
@@ -308,7 +308,7 @@ fn stored(address: &Address) -> Address {
 }
 
 /// Packed addresses of one family.
-fn push_addresses<'a>(
+pub(super) fn push_addresses<'a>(
     words: &mut Vec<u64>,
     addresses: impl Iterator<Item = &'a Address>,
     family: Family,
@@ -349,7 +349,7 @@ fn push_ports(words: &mut Vec<u64>, ports: &[Port]) -> Result<(), WriteError> {
 }
 
 /// Text, zero-padded to a word.
-fn push_text(words: &mut Vec<u64>, text: &[u8]) {
+pub(super) fn push_text(words: &mut Vec<u64>, text: &[u8]) {
     let (full, tail) = text_words(text);
     words.extend(full);
     if !text.len().is_multiple_of(8) {
@@ -363,7 +363,7 @@ fn finish_head(words: Vec<u64>, kind: u8, key_length: usize) -> Vec<u64> {
 }
 
 /// Pads to a granule and writes the first word.
-fn finish(mut words: Vec<u64>, kind: u8, flags: u8, key_length: usize) -> Vec<u64> {
+pub(super) fn finish(mut words: Vec<u64>, kind: u8, flags: u8, key_length: usize) -> Vec<u64> {
     words.resize(words.len().next_multiple_of(GRANULE_WORDS), 0);
     words[0] = u64::from(kind)
         | u64::from(flags) << 8
@@ -373,7 +373,7 @@ fn finish(mut words: Vec<u64>, kind: u8, flags: u8, key_length: usize) -> Vec<u6
 }
 
 /// A count that fits its field.
-fn count(what: &'static str, count: usize, limit: usize) -> Result<u64, WriteError> {
+pub(super) fn count(what: &'static str, count: usize, limit: usize) -> Result<u64, WriteError> {
     if count > limit {
         return Err(WriteError::TooMany { what, count, limit });
     }

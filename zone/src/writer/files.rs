@@ -1,7 +1,7 @@
 //! The files of one writer: the lock, the zone file that is there, the one that takes its place.
 
 use super::{
-    OpenError, Opened, Options, State,
+    HeldOptions, OpenError, Options, State,
     adopt::{Birth, Identity},
     index::random,
     memory::{Memory, allocate},
@@ -25,17 +25,37 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+/// A zone's file in its view's directory.
+pub(crate) const ZONE_FILE: &str = "zone.v1";
+/// The file of held answers beside it.
+pub(crate) const HELD_FILE: &str = "external.v1";
 /// How long a reader's lease on the file may hold up opening it.
 const LEASE: Duration = Duration::from_secs(5);
 /// `f_type` of a tmpfs.
 const TMPFS: u64 = 0x0102_1994;
 
+/// How a writer came by its file: see [`super::Opened`].
+pub(crate) enum Opening {
+    /// There was none.
+    Created,
+    /// An earlier writer's goes on.
+    Adopted,
+    /// Another one took its place.
+    Replaced {
+        /// In one line.
+        why: String,
+    },
+}
+
 /// The directories and the lock of one writer.
 pub(crate) struct Files {
     private: PathBuf,
     pub(crate) zone: PathBuf,
+    /// Empty: held answers.
     apex: String,
     view: String,
+    /// The file's name.
+    name: &'static str,
     initial: u64,
     maximum: u64,
     /// Locked as long as it is open.
@@ -43,31 +63,62 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Makes the directories and takes the lock.
-    pub(crate) fn lock(options: &Options) -> Result<Self, OpenError> {
+    /// The files of a zone's writer. That of the view `default` holds the lock of the directory.
+    pub(crate) fn of_zone(options: &Options) -> Result<Self, OpenError> {
         let apex = super::object::target(&options.apex).map_err(|_| OpenError::Apex {
             apex: options.apex.clone(),
         })?;
-        let private = options.directory.join("private");
-        let zone = options.zone_path();
-        let view = options.directory.join("view").join(&options.view);
-        directory(&private, 0o700)?;
-        directory(&view, 0o755)?;
-        for path in [&private, &view] {
+        let lock = match options.view.as_str() {
+            "default" => "lock".to_owned(),
+            view => format!("{view}.zone.lock"),
+        };
+        Self::lock(
+            &options.directory,
+            &options.view,
+            (ZONE_FILE, apex),
+            &lock,
+            (options.initial_bytes, options.maximum_bytes),
+        )
+    }
+
+    /// The files of a writer of held answers.
+    pub(crate) fn of_held(options: &HeldOptions) -> Result<Self, OpenError> {
+        Self::lock(
+            &options.directory,
+            &options.view,
+            (HELD_FILE, String::new()),
+            &format!("{}.external.lock", options.view),
+            (options.initial_bytes, options.maximum_bytes),
+        )
+    }
+
+    /// Makes the directories and takes the lock.
+    fn lock(
+        directory: &Path,
+        view: &str,
+        (name, apex): (&'static str, String),
+        lock: &str,
+        (initial, maximum): (u64, u64),
+    ) -> Result<Self, OpenError> {
+        let private = directory.join("private");
+        let folder = directory.join("view").join(view);
+        make_directory(&private, 0o700)?;
+        make_directory(&folder, 0o755)?;
+        for path in [&private, &folder] {
             if !is_tmpfs(path).map_err(failed("examine", path))? {
                 return Err(OpenError::NotTmpfs { path: path.clone() });
             }
         }
         let unit = UNIT as u64;
-        let maximum = options.maximum_bytes.clamp(unit, MAX_BYTES as u64);
+        let maximum = maximum.clamp(unit, MAX_BYTES as u64);
         Ok(Self {
-            _lock: lock(&private.join("lock"))?,
+            _lock: take_lock(&private.join(lock))?,
             private,
-            zone,
+            zone: folder.join(name),
             apex,
-            view: options.view.clone(),
-            initial: options
-                .initial_bytes
+            view: view.to_owned(),
+            name,
+            initial: initial
                 .clamp(unit, maximum)
                 .next_multiple_of(unit)
                 .min(maximum),
@@ -76,31 +127,25 @@ impl Files {
     }
 
     /// Goes on with the zone that is there, or makes one.
-    pub(crate) fn open(&self) -> Result<(Zone, Opened), OpenError> {
+    pub(crate) fn open(&self) -> Result<(Zone, Opening), OpenError> {
         let file = match open_for_writing(&self.zone) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok((self.publish(self.create()?)?, Opened::Created));
+                return Ok((self.publish(self.create()?)?, Opening::Created));
             }
             // A symbolic link, a directory, a device: not ours to adopt.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EISDIR)) => {
                 let why = "it is no regular file".to_owned();
-                return Ok((self.publish(self.create()?)?, Opened::Replaced { why }));
+                return Ok((self.publish(self.create()?)?, Opening::Replaced { why }));
             }
             Err(source) => return Err(failed("open", &self.zone)(source)),
         };
         match self.adopt(&file) {
-            Ok(zone) => {
-                let opened = Opened::Adopted {
-                    namespaces: zone.counts.namespaces as usize,
-                    services: zone.counts.services as usize,
-                };
-                Ok((zone, opened))
-            }
+            Ok(zone) => Ok((zone, Opening::Adopted)),
             Err(why) => {
                 let zone = self.publish(self.create()?)?;
                 supersede(file);
-                Ok((zone, Opened::Replaced { why }))
+                Ok((zone, Opening::Replaced { why }))
             }
         }
     }
@@ -174,7 +219,8 @@ impl Files {
 
     /// Where a zone file is before it is published: on the same file system, out of readers' sight.
     fn draft(&self) -> PathBuf {
-        self.private.join(format!("{}.zone.v1.new", self.view))
+        self.private
+            .join(format!("{}.{}.new", self.view, self.name))
     }
 }
 
@@ -198,7 +244,7 @@ pub(crate) fn supersede_zone(zone: &mut Zone) {
 }
 
 /// Creates a directory and its parents.
-fn directory(path: &Path, mode: u32) -> Result<(), OpenError> {
+fn make_directory(path: &Path, mode: u32) -> Result<(), OpenError> {
     if let Some(parent) = path.parent() {
         DirBuilder::new()
             .recursive(true)
@@ -213,7 +259,7 @@ fn directory(path: &Path, mode: u32) -> Result<(), OpenError> {
 }
 
 /// Takes the lock, which the kernel gives back when this process ends however.
-fn lock(path: &Path) -> Result<File, OpenError> {
+fn take_lock(path: &Path) -> Result<File, OpenError> {
     let mut options = OpenOptions::new();
     options
         .read(true)

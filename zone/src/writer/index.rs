@@ -277,9 +277,13 @@ pub(crate) const fn region_granules(root: Root) -> u32 {
     (1 + root.main_lines + root.ptr_lines) * LINE_GRANULES
 }
 
-/// Every address whose PTR answer may name the record, repetitions left out.
+/// Every address whose PTR answer may name the record, repetitions left out; none of an external
+/// name.
 pub(crate) fn hinted(words: Words<'_>, head: &Head) -> Vec<Address> {
     use crate::Family;
+    if head.kind() == kind::HELD {
+        return Vec::new();
+    }
     let mut addresses: Vec<Address> = [Family::V4, Family::V6]
         .into_iter()
         .filter_map(|family| head.addresses(words, family))

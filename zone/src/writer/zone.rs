@@ -27,10 +27,12 @@ pub(crate) struct Counts {
     pub(crate) namespaces: u64,
     pub(crate) services: u64,
     pub(crate) slices: u64,
+    /// Names with held answers.
+    pub(crate) held: u64,
 }
 
 /// A record and the granule that it is at.
-type Found = Option<(u32, Head)>;
+pub(super) type Found = Option<(u32, Head)>;
 
 impl Zone {
     /// See [`super::Writer::configure`].
@@ -310,7 +312,12 @@ impl Zone {
 
     /// Publishes a record under its key by one store; `added` are the addresses that shall lead to
     /// it and did not.
-    fn commit(&mut self, key: &str, record: &[u64], added: &[Address]) -> Result<(), WriteError> {
+    pub(super) fn commit(
+        &mut self,
+        key: &str,
+        record: &[u64],
+        added: &[Address],
+    ) -> Result<(), WriteError> {
         let granule = self.heap.put(record)?;
         let length = granules(record.len());
         let is_new = self.find(key).is_none();
@@ -357,7 +364,7 @@ impl Zone {
     }
 
     /// Takes a key away, with its record, its chunks and its hints.
-    fn remove(&mut self, key: &str) {
+    pub(super) fn remove(&mut self, key: &str) {
         let Some((granule, head)) = self.find(key) else {
             return;
         };
@@ -401,7 +408,7 @@ impl Zone {
     }
 
     /// The record of a key, indexed or not.
-    fn find(&self, key: &str) -> Found {
+    pub(super) fn find(&self, key: &str) -> Found {
         let words = self.words();
         let granule = match self.index.find(words, key) {
             Some((_, granule)) => granule,
