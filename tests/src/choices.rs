@@ -32,7 +32,7 @@ impl Choices {
     }
 
     /// One of a list, which is not empty.
-    pub fn among<'a>(&mut self, list: &[&'a str]) -> &'a str {
+    pub fn among<T: Copy>(&mut self, list: &[T]) -> T {
         list[self.below(list.len())]
     }
 }

@@ -2,7 +2,7 @@
 //! libraries preloaded.
 
 use crate::{
-    artifacts,
+    artifacts, outside,
     pod::{Pod, Recipe},
     session::Door,
     shop,
@@ -39,6 +39,13 @@ impl Host {
             dns: Some(shop::script()),
             ..Recipe::default()
         })
+    }
+
+    /// Processes behind `door` ask for names outside the zone, of which the server has some.
+    pub fn asking(door: Door) -> Result<Self> {
+        let (zone, view) = outside::zone()?;
+        let pod = Pod::start(outside::recipe(view, door, shop::world()))?;
+        Ok(Self { pod, zone })
     }
 
     fn start(recipe: Recipe) -> Result<Self> {

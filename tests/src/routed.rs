@@ -98,8 +98,9 @@ impl Routed {
             }
             // After the counters.
             nft(&format!(
-                "table inet rules {{ chain forward {{ type filter hook forward priority 10; \
-                 iifname \"pod0\" {rule} }} }}"
+                "table inet rules {{ chain forward {{ type filter hook forward priority 10;
+                 iifname \"pod0\" {rule}
+                 }} }}"
             ))
         })
     }

@@ -66,7 +66,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one, with numbers that hurt: within the length, the header, the question, the answer.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Hang,
         Self::Cut(0),
         Self::Cut(1),
@@ -85,6 +85,7 @@ impl Fault {
         Self::Query,
         Self::Truncated,
         Self::Loop,
+        Self::Astray,
         Self::Long,
         Self::Miscounted,
     ];
@@ -95,6 +96,11 @@ impl Fault {
             self,
             Self::Late(_) | Self::Slow | Self::WrongId | Self::WrongQuestion | Self::Long
         )
+    }
+
+    /// Whether nothing that can be used as an answer ever comes.
+    pub fn is_lethal(self) -> bool {
+        !self.is_survivable() && self != Self::Truncated
     }
 }
 
