@@ -9,12 +9,16 @@ use prometheus_client::{
         family::Family,
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
+        info::Info,
     },
     registry::{Registry, Unit},
 };
 use std::{
     fmt,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -46,7 +50,7 @@ struct OfService {
 
 /// Every figure, shared by all tasks.
 pub struct Telemetry {
-    registry: Registry,
+    registry: Mutex<Registry>,
     ready: AtomicBool,
     records: Family<Of, Gauge>,
     bytes: Family<Of, Gauge>,
@@ -75,8 +79,8 @@ impl Default for Telemetry {
 impl Telemetry {
     /// All zero, not ready.
     pub fn new() -> Self {
-        let mut this = Self {
-            registry: Registry::with_prefix("nss_k8s"),
+        let this = Self {
+            registry: Mutex::new(Registry::with_prefix("nss_k8s")),
             ready: AtomicBool::new(false),
             records: Family::default(),
             bytes: Family::default(),
@@ -98,12 +102,26 @@ impl Telemetry {
                 Histogram::new(exponential_buckets(0.001, 2.0, 20))
             }),
         };
-        this.register();
+        this.extend(|registry| this.register(registry));
         this
     }
 
-    fn register(&mut self) {
-        let registry = &mut self.registry;
+    /// Adds the figures of another part of the agent to the exposition, at any time. The parts keep
+    /// their families beside their code; names come without the prefix and without the ending
+    /// (`_total`, unit) that the registry adds:
+    ///
+    /// ```ignore
+    /// telemetry.extend(|registry| forwarder.metrics().register(registry));
+    /// ```
+    ///
+    /// Every family has a row in docs/OPERATIONS.md; a test holds that table equal to /metrics.
+    pub fn extend(&self, register: impl FnOnce(&mut Registry)) {
+        register(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let build = vec![("version", env!("CARGO_PKG_VERSION"))];
+        registry.register("build", "This build of the agent", Info::new(build));
         registry.register(
             "zone_records",
             "What the zone holds, by kind",
@@ -161,7 +179,8 @@ impl Telemetry {
     /// The exposition in OpenMetrics text.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        text::encode(&mut text, &self.registry)?;
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        text::encode(&mut text, &registry)?;
         Ok(text)
     }
 
