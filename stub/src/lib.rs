@@ -36,6 +36,7 @@
 pub mod ask;
 mod c_text;
 mod files;
+pub mod held;
 mod host_conf;
 pub mod hosts;
 pub mod literal;

@@ -18,9 +18,9 @@ use nss_k8s_zone::{
 };
 
 /// Where every pod finds its zone.
-const ZONE_PATH: &CStr = c"/run/nss-k8s/zone.v1";
+pub(crate) const ZONE_PATH: &CStr = c"/run/nss-k8s/zone.v1";
 /// The file's name in the directory that `NSS_K8S_DIR` names.
-const ZONE_FILE: &[u8] = b"/zone.v1";
+pub(crate) const ZONE_FILE: &[u8] = b"/zone.v1";
 /// The longest path the kernel takes, its NUL included.
 const PATH_MAX: usize = 4096;
 
@@ -200,7 +200,18 @@ fn read(
     now: Now,
     ask: &mut dyn FnMut(&Snapshot<'_>) -> Outcome,
 ) -> Result<Outcome, Reason> {
-    READER
+    read_of(&READER, path, now, ask)
+}
+
+/// The same with any file of the zone's format. Not inlined: there is one copy of the reader.
+#[inline(never)]
+pub(crate) fn read_of(
+    reader: &Reader,
+    path: &CStr,
+    now: Now,
+    ask: &mut dyn FnMut(&Snapshot<'_>) -> Outcome,
+) -> Result<Outcome, Reason> {
+    reader
         .read(&RawOs, path, now, |snapshot| {
             if is_switched_off(snapshot) {
                 Outcome::Pass(Reason::Disabled)
@@ -270,7 +281,7 @@ fn zone_path() -> Result<&'static CStr, Reason> {
         } else {
             match environment(c"NSS_K8S_DIR").map(CStr::to_bytes) {
                 None | Some([]) => DEFAULT,
-                Some(directory) if publish_path(&PATH, &LENGTH, directory) => CUSTOM,
+                Some(directory) if publish_path(&PATH, &LENGTH, directory, ZONE_FILE) => CUSTOM,
                 Some(_) => UNUSABLE,
             }
         };
@@ -279,18 +290,7 @@ fn zone_path() -> Result<&'static CStr, Reason> {
     }
     match state {
         DEFAULT => Ok(ZONE_PATH),
-        CUSTOM => match NonNull::new(PATH.load(Ordering::Acquire)) {
-            // SAFETY: published whole, never written again and never unmapped; the length was
-            // stored before the state, ends with the NUL, and is the same for every thread.
-            Some(path) => Ok(unsafe {
-                let length = LENGTH.load(Ordering::Relaxed);
-                CStr::from_bytes_with_nul_unchecked(core::slice::from_raw_parts(
-                    path.as_ptr(),
-                    length,
-                ))
-            }),
-            None => Err(Reason::Unavailable(Unavailable::Absent)),
-        },
+        CUSTOM => published_path(&PATH, &LENGTH).ok_or(Reason::Unavailable(Unavailable::Absent)),
         DISABLED => Err(Reason::Disabled),
         _ => Err(Reason::Unavailable(Unavailable::Absent)),
     }
@@ -301,9 +301,26 @@ fn is_set(value: Option<&CStr>) -> bool {
     value.is_some_and(|value| !matches!(value.to_bytes(), b"" | b"0"))
 }
 
-/// Joins the directory and the file's name in memory of our own; false when it is too long.
-fn publish_path(place: &AtomicPtr<u8>, size: &AtomicUsize, directory: &[u8]) -> bool {
-    let length = directory.len().saturating_add(ZONE_FILE.len());
+/// The path that [`publish_path`] put there, if it has.
+pub(crate) fn published_path(place: &AtomicPtr<u8>, size: &AtomicUsize) -> Option<&'static CStr> {
+    let path = NonNull::new(place.load(Ordering::Acquire))?;
+    // SAFETY: published whole, never written again and never unmapped; the length was stored before
+    // the pointer, counts the NUL, and is the same for every thread.
+    Some(unsafe {
+        let length = size.load(Ordering::Relaxed);
+        CStr::from_bytes_with_nul_unchecked(core::slice::from_raw_parts(path.as_ptr(), length))
+    })
+}
+
+/// Joins the directory and the file's name in memory of our own; false when it is too long. What one
+/// place is given is always the same.
+pub(crate) fn publish_path(
+    place: &AtomicPtr<u8>,
+    size: &AtomicUsize,
+    directory: &[u8],
+    file: &[u8],
+) -> bool {
+    let length = directory.len().saturating_add(file.len());
     if length >= PATH_MAX {
         return false;
     }
@@ -312,7 +329,7 @@ fn publish_path(place: &AtomicPtr<u8>, size: &AtomicUsize, directory: &[u8]) -> 
     };
     // SAFETY: fresh zeroed memory of that length that nobody else has.
     let text = unsafe { core::slice::from_raw_parts_mut(memory.as_ptr(), PATH_MAX) };
-    for (to, from) in text.iter_mut().zip(directory.iter().chain(ZONE_FILE)) {
+    for (to, from) in text.iter_mut().zip(directory.iter().chain(file)) {
         *to = *from;
     }
     size.store(length.saturating_add(1), Ordering::Relaxed);
