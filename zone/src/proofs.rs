@@ -8,7 +8,9 @@
 
 mod sample;
 
-pub use sample::{SAMPLE_ADDRESSES, SAMPLE_NAMES, SAMPLE_NOW, sample, sample_image};
+pub use sample::{
+    HELD_NAMES, SAMPLE_ADDRESSES, SAMPLE_NAMES, SAMPLE_NOW, held_sample, sample, sample_image,
+};
 
 use crate::{FileStatus, FilesystemStatus, Os};
 use core::{

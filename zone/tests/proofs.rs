@@ -19,6 +19,8 @@
 mod asking;
 #[path = "proofs/calls.rs"]
 mod calls;
+#[path = "proofs/held.rs"]
+mod held;
 #[path = "proofs/hostile.rs"]
 mod hostile;
 #[path = "proofs/random.rs"]

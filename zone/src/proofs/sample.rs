@@ -2,8 +2,8 @@
 
 use super::Image;
 use crate::{
-    Address, Config, Endpoint, Family, MissPolicy, Now, Options, Port, Protocol, ServiceBody,
-    ServiceKey, Slice, SliceId, Writer,
+    Address, Config, Endpoint, Family, Held, HeldAnswer, HeldOptions, HeldVerdict, HeldWriter,
+    MissPolicy, Now, Options, Port, Protocol, ServiceBody, ServiceKey, Slice, SliceId, Writer,
 };
 use std::{fs, string::String, vec, vec::Vec};
 
@@ -38,6 +38,17 @@ pub const SAMPLE_NAMES: [&[u8]; 24] = [
     b"",
 ];
 
+/// Names of the sample of held answers, and one beside them.
+pub const HELD_NAMES: [&str; 7] = [
+    "www.example.com",
+    "cdn.example.com",
+    "v4.example.com",
+    "nodata.example.com",
+    "absent.example.com",
+    "fixed.example.com",
+    "other.example.com",
+];
+
 /// Addresses of the sample, and one beside them.
 pub const SAMPLE_ADDRESSES: [Address; 5] = [
     Address::v4([10, 96, 0, 1]),
@@ -59,6 +70,56 @@ pub fn sample() -> Vec<u8> {
     writer.beat(SAMPLE_NOW);
     writer.set_synced(SAMPLE_NOW);
     let bytes = fs::read(writer.path()).expect("the zone file");
+    drop(writer);
+    fs::remove_dir_all(&directory).expect("our own directory");
+    bytes
+}
+
+/// A file of held answers: one of everything for each of [`HELD_NAMES`] but the last.
+pub fn held_sample() -> Vec<u8> {
+    let directory = tempfile_in_memory();
+    let mut options = HeldOptions::new(&directory, "default");
+    options.initial_bytes = 64 << 10;
+    let (mut writer, _) = HeldWriter::open(&options, SAMPLE_NOW).expect("a new file");
+    let answer = |addresses: Vec<Address>, canonical: Option<&str>| HeldAnswer {
+        expires: Some(Now(SAMPLE_NOW.0 + 60)),
+        verdict: HeldVerdict::Data {
+            addresses,
+            canonical: canonical.map(String::from),
+        },
+    };
+    let fours = || (1..6).map(|last| Address::v4([192, 0, 2, last])).collect();
+    let sixes = || (1..4).map(|last| v6(2, last)).collect();
+    let denied = HeldAnswer {
+        expires: Some(Now(SAMPLE_NOW.0 + 60)),
+        verdict: HeldVerdict::NxDomain,
+    };
+    let fixed = HeldAnswer {
+        expires: None,
+        ..answer(fours(), None)
+    };
+    let rows = [
+        (answer(fours(), None), answer(sixes(), None)),
+        (
+            answer(fours(), Some("edge-1.cdn.example")),
+            answer(sixes(), Some("edge-2.cdn.example")),
+        ),
+        (
+            answer(fours(), Some("edge-1.cdn.example")),
+            answer(Vec::new(), None),
+        ),
+        (answer(Vec::new(), None), answer(Vec::new(), None)),
+        (denied.clone(), denied),
+        (fixed, answer(Vec::new(), None)),
+    ];
+    for (name, (v4, v6)) in HELD_NAMES.into_iter().zip(rows) {
+        let held = Held {
+            v4: Some(v4),
+            v6: Some(v6),
+        };
+        writer.put(name, &held).expect("room for a name");
+    }
+    let bytes = fs::read(writer.path()).expect("the file");
     drop(writer);
     fs::remove_dir_all(&directory).expect("our own directory");
     bytes

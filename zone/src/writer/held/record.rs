@@ -39,7 +39,8 @@ pub enum HeldVerdict {
     Data {
         /// All addresses of the family, at most 255 and in no order; none: NODATA.
         addresses: Vec<Address>,
-        /// The end of the CNAMEs that led there, if it is another name.
+        /// The end of the CNAMEs that led there, if it is another name; its case is kept, as
+        /// programs see it.
         canonical: Option<String>,
     },
     /// NXDOMAIN.
@@ -194,8 +195,11 @@ impl Part {
             }
             part.verdict = verdict::DATA;
             part.addresses = addresses.iter().map(stored).collect();
-            part.canonical = canonical.as_deref().map(target).transpose()?;
-            part.canonical = part.canonical.filter(|canonical| canonical != name);
+            if let Some(canonical) = canonical
+                && target(canonical)? != name
+            {
+                part.canonical = Some(canonical.trim_end_matches('.').to_owned());
+            }
         }
         Ok(part)
     }
