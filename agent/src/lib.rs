@@ -17,6 +17,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod dump;
+pub mod forward;
 pub mod manifests;
 pub mod model;
 pub mod objects;

@@ -1,0 +1,160 @@
+//! What watches over upstreams: probes of those that failed, the search for loops, and the broom.
+
+use super::{Inner, Question, group::Group, upstream::Upstream};
+use hickory_proto::rr::{Name, RecordType};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, Weak, atomic::Ordering},
+    time::{Duration, Instant},
+};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+/// How often a failed upstream is probed at first, and how long a probe waits.
+const PROBE_EVERY: Duration = Duration::from_millis(500);
+/// How often at last.
+const PROBE_AT_LAST: Duration = Duration::from_secs(5);
+/// How long a probe waits for its answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the search for a loop waits for its answer.
+const LOOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// When a loop is searched for again where the upstream could not be asked, or loops.
+const LOOP_RETRY: Duration = Duration::from_secs(15);
+/// When it is searched for again where none was found: somebody may redirect later.
+const LOOP_REPEAT: Duration = Duration::from_secs(600);
+/// Below this name our probes ask. `invalid` never exists (RFC 6761 6.4), so upstreams answer by
+/// themselves at once.
+const LOOP_ZONE: &[u8] = b"\x05probe\x07nss-k8s\x07invalid\x00";
+
+/// The loop probes under way, by their first labels.
+#[derive(Default)]
+pub(super) struct Tokens(Mutex<HashMap<Box<[u8]>, Sent>>);
+
+/// A loop probe: whom it was sent to, and whether it came back.
+struct Sent {
+    to: Arc<Upstream>,
+    seen: bool,
+}
+
+impl Tokens {
+    /// Whether a question is one of our own probes, come back. Then its upstream loops.
+    pub(super) fn saw(&self, question: &Question) -> bool {
+        let Some(token) = question.name().strip_suffix(LOOP_ZONE) else {
+            return false;
+        };
+        let mut tokens = super::lock(&self.0);
+        let Some(sent) = tokens.get_mut(token) else {
+            return false;
+        };
+        sent.seen = true;
+        if !sent.to.is_looping() {
+            let upstream = sent.to.settings.address;
+            tracing::error!(
+                %upstream,
+                "a loop: this upstream sends our own questions back to us, so it is not asked; \
+                 point forwarding at servers that do not forward to this agent"
+            );
+        }
+        sent.to.set_looping(true);
+        true
+    }
+}
+
+/// Sweeps the cache and the pools every second, and looks for loops; ends with the forwarder.
+pub(super) async fn tend(forwarder: Weak<Inner>) {
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        seconds.tick().await;
+        let Some(inner) = forwarder.upgrade() else {
+            return;
+        };
+        let now = Instant::now();
+        let (gone, hot) = inner.cache.sweep(now);
+        for it in gone {
+            inner.tell_gone(&it.key, it.classes);
+        }
+        for key in hot {
+            if let Some(question) = Question::from_key(&key) {
+                inner.prefetch(&question);
+            }
+        }
+        inner.metrics.cache(inner.cache.size());
+        let routing = inner.routing.load_full();
+        for upstream in routing.upstreams() {
+            upstream.close_old();
+        }
+        for upstream in routing
+            .groups()
+            .filter(|it| it.is_default)
+            .flat_map(|it| &it.upstreams)
+        {
+            if upstream.is_loop_check_due(now, LOOP_RETRY) {
+                tokio::spawn(find_loop(Arc::clone(&inner), Arc::clone(upstream)));
+            }
+        }
+    }
+}
+
+/// Asks one upstream for a name that nobody else asks for, and sees whether we are asked for it.
+async fn find_loop(inner: Arc<Inner>, upstream: Arc<Upstream>) {
+    let random = RandomState::new();
+    let token = format!("{:016x}{:016x}", random.hash_one(0), random.hash_one(1));
+    let mut name = vec![token.len() as u8];
+    name.extend_from_slice(token.as_bytes());
+    let token: Box<[u8]> = name.as_slice().into();
+    name.extend_from_slice(LOOP_ZONE);
+    // CoreDNS's own search asks for HINFO, too.
+    let Some(question) = Question::new(&name, RecordType::HINFO.into(), 1) else {
+        return;
+    };
+    let entry = Sent {
+        to: Arc::clone(&upstream),
+        seen: false,
+    };
+    super::lock(&inner.probes.0).insert(token.clone(), entry);
+    let now = Instant::now();
+    let result = upstream.ask(&question, now + LOOP_TIMEOUT).await;
+    let sent = super::lock(&inner.probes.0).remove(&token);
+    // A probe that got lost says nothing; it is sent again soon.
+    if result.is_ok() && sent.is_some_and(|it| !it.seen) {
+        upstream.set_looping(false);
+        upstream.check_loop_at(now + LOOP_REPEAT);
+    }
+}
+
+/// Probes an upstream that failed until it answers, unless that is being done.
+pub(super) fn watch_over(inner: &Arc<Inner>, upstream: &Arc<Upstream>, group: &Group) {
+    if upstream.probing.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    // The cluster DNS answers for its own zone by itself; others, for the root's name servers.
+    let question = match group.is_cluster {
+        true => Question::of(&inner.settings.load().cluster_zone, RecordType::SOA),
+        false => Question::of(&Name::root(), RecordType::NS),
+    };
+    let Some(question) = question else { return };
+    let upstream = Arc::downgrade(upstream);
+    inner.runtime.spawn(async move {
+        let mut pause = PROBE_EVERY;
+        loop {
+            let Some(upstream) = upstream.upgrade() else {
+                return;
+            };
+            let result = upstream
+                .ask(&question, Instant::now() + PROBE_TIMEOUT)
+                .await;
+            match result {
+                Ok(_) => {
+                    upstream.probing.store(false, Ordering::Relaxed);
+                    return;
+                }
+                Err(super::upstream::Trouble::Timeout) => upstream.failed(),
+                Err(_) => {}
+            }
+            drop(upstream);
+            sleep(pause).await;
+            pause = (pause * 2).min(PROBE_AT_LAST);
+        }
+    });
+}

@@ -1,0 +1,417 @@
+//! One upstream: its connections, its health, and one question asked of it.
+
+use super::{
+    Question,
+    metrics::{Metrics, UpstreamMetrics},
+    pool::{Pool, Timed},
+    settings::{GroupSettings, Settings, Transport, UpstreamSettings},
+    wire::{self, Wire},
+};
+use futures::StreamExt;
+use hickory_net::{
+    DnsHandle,
+    proto::op::{DnsRequest, DnsRequestOptions, Message, ResponseCode},
+    runtime::TokioRuntimeProvider,
+    tcp::TcpClientStream,
+    udp::UdpClientStream,
+    xfer::{DnsExchange, DnsRequestSender},
+};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{sync::Semaphore, time::timeout_at};
+
+/// How long `auto` stays with UDP after no TCP connection could be opened.
+const UDP_FOR: Duration = Duration::from_secs(60);
+/// The most questions under way on one connection of an upstream that answers in any order.
+const PIPELINE_LIMIT: usize = 1024;
+/// The largest UDP answer that is asked for (RFC 9715 3.1, DNS flag day 2020).
+const UDP_PAYLOAD: u16 = 1232;
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Trouble {
+    /// No connection could be opened.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// The connection ended without an answer.
+    #[error("the connection was closed")]
+    Closed,
+    /// Time is up.
+    #[error("no answer in time")]
+    Timeout,
+    /// What came is no answer to the question: what is wrong with it.
+    #[error("a wrong answer ({0})")]
+    Garbage(&'static str),
+    /// No connection was free in time.
+    #[error("too many questions at once")]
+    Busy,
+}
+
+impl Trouble {
+    /// Its label.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::Closed => "closed",
+            Self::Timeout => "timeout",
+            Self::Garbage(_) => "garbage",
+            Self::Busy => "busy",
+        }
+    }
+
+    /// Whether it speaks against the upstream. A late answer does not by itself: the name may be
+    /// one whose own servers are dead. A probe tells.
+    fn is_its_fault(&self) -> bool {
+        !matches!(self, Self::Timeout | Self::Busy)
+    }
+}
+
+/// One upstream.
+pub(super) struct Upstream {
+    pub(super) settings: UpstreamSettings,
+    group: GroupSettings,
+    connect_timeout: Duration,
+    idle: Mutex<Pool<Wire>>,
+    pipeline: tokio::sync::Mutex<Option<Pipeline>>,
+    /// Keeps the tasks of pipelined connections.
+    provider: TokioRuntimeProvider,
+    connections: Semaphore,
+    /// When `auto` will try TCP again.
+    udp_until: Mutex<Option<Instant>>,
+    fails: AtomicU32,
+    /// A probe is under way.
+    pub(super) probing: AtomicBool,
+    looping: AtomicBool,
+    /// When it is to be seen whether it loops; nothing: at once.
+    loop_check: Mutex<Option<Instant>>,
+    metrics: UpstreamMetrics,
+}
+
+/// The one connection to an upstream that answers in any order.
+struct Pipeline {
+    exchange: DnsExchange<TokioRuntimeProvider>,
+    retire: Instant,
+}
+
+impl Upstream {
+    /// An upstream without connections, healthy until shown otherwise.
+    pub(super) fn new(
+        settings: UpstreamSettings,
+        group: &GroupSettings,
+        all: &Settings,
+        metrics: &Metrics,
+    ) -> Self {
+        Self {
+            metrics: metrics.upstream(settings.address),
+            settings,
+            group: group.clone(),
+            connect_timeout: all.connect_timeout,
+            idle: Mutex::new(Pool::new(group.pool)),
+            pipeline: tokio::sync::Mutex::new(None),
+            provider: TokioRuntimeProvider::new(),
+            connections: Semaphore::new(group.max_connections.max(1)),
+            udp_until: Mutex::new(None),
+            fails: AtomicU32::new(0),
+            probing: AtomicBool::new(false),
+            looping: AtomicBool::new(false),
+            loop_check: Mutex::new(None),
+        }
+    }
+
+    /// Whether it may be taken over as it is into another configuration.
+    pub(super) fn fits(
+        &self,
+        settings: &UpstreamSettings,
+        group: &GroupSettings,
+        all: &Settings,
+    ) -> bool {
+        self.settings == *settings
+            && self.group.pool == group.pool
+            && self.group.max_fails == group.max_fails
+            && self.group.max_connections == group.max_connections
+            && self.connect_timeout == all.connect_timeout
+    }
+
+    /// Asks; the answer is one to this question, with any response code.
+    pub(super) async fn ask(
+        &self,
+        question: &Question,
+        deadline: Instant,
+    ) -> Result<Message, Trouble> {
+        self.metrics.requests.inc();
+        let start = Instant::now();
+        let result = match self.settings.transport {
+            Transport::Tcp | Transport::Tls => self.ask_stream(question, deadline).await,
+            Transport::Udp => self.ask_udp(question, deadline).await,
+            Transport::Auto => self.ask_either(question, deadline).await,
+        };
+        match &result {
+            Ok(message) => {
+                self.metrics
+                    .answered(message.metadata.response_code, start.elapsed());
+                self.succeeded();
+            }
+            Err(trouble) => {
+                self.metrics.failed(trouble.reason());
+                if trouble.is_its_fault() {
+                    self.failed();
+                }
+            }
+        }
+        result
+    }
+
+    /// Whether it is asked by default.
+    pub(super) fn is_up(&self) -> bool {
+        let limit = self.group.max_fails;
+        limit == 0 || self.fails.load(Ordering::Relaxed) < limit
+    }
+
+    /// Whether a question that we sent to it came back to us.
+    pub(super) fn is_looping(&self) -> bool {
+        self.looping.load(Ordering::Relaxed)
+    }
+
+    /// Says whether it loops.
+    pub(super) fn set_looping(&self, looping: bool) {
+        if looping {
+            self.metrics.loops.inc();
+        }
+        if self.looping.swap(looping, Ordering::Relaxed) && !looping {
+            tracing::info!(upstream = %self.settings.address, "no loop any more");
+        }
+    }
+
+    /// Whether it is time to look for a loop; then the next time is `after` from now.
+    pub(super) fn is_loop_check_due(&self, now: Instant, after: Duration) -> bool {
+        let mut at = lock(&self.loop_check);
+        let due = at.is_none_or(|at| at <= now);
+        if due {
+            *at = Some(now + after);
+        }
+        due
+    }
+
+    /// When to look for a loop the next time.
+    pub(super) fn check_loop_at(&self, at: Instant) {
+        *lock(&self.loop_check) = Some(at);
+    }
+
+    /// One more failure in a row.
+    pub(super) fn failed(&self) {
+        self.metrics.health_failures.inc();
+        let fails = self.fails.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if fails == self.group.max_fails {
+            self.metrics.healthy.set(0);
+            tracing::warn!(upstream = %self.settings.address, "down: it failed {fails} times in a row");
+        }
+    }
+
+    fn succeeded(&self) {
+        if self.fails.swap(0, Ordering::Relaxed) >= self.group.max_fails.max(1) {
+            self.metrics.healthy.set(1);
+            tracing::info!(upstream = %self.settings.address, "up again");
+        }
+    }
+
+    /// Closes connections whose time is over.
+    pub(super) fn close_old(&self) {
+        lock(&self.idle).close_old(Instant::now());
+    }
+
+    // ---- over connections -----------------------------------------------------------------------
+
+    async fn ask_stream(&self, question: &Question, deadline: Instant) -> Result<Message, Trouble> {
+        let query = query(question, None);
+        let asking = async {
+            if self.settings.pipeline && self.settings.transport != Transport::Tls {
+                self.ask_pipeline(&query, question, deadline).await
+            } else {
+                self.ask_wire(&query, question).await
+            }
+        };
+        timeout_at(deadline.into(), asking)
+            .await
+            .unwrap_or(Err(Trouble::Timeout))
+    }
+
+    /// One question on one connection.
+    async fn ask_wire(&self, query: &Message, question: &Question) -> Result<Message, Trouble> {
+        let _permit = self
+            .connections
+            .acquire()
+            .await
+            .map_err(|_| Trouble::Busy)?;
+        if let Some(mut timed) = self.take_idle() {
+            match timed.connection.exchange(query, question).await {
+                Ok(message) => {
+                    self.metrics.reused.inc();
+                    lock(&self.idle).give(timed, Instant::now());
+                    return Ok(message);
+                }
+                // It was closed as we wrote: the question goes out once more, on a new one.
+                Err(Trouble::Closed) => {}
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        let wire = self.connect().await?;
+        let chance = RandomState::new().hash_one(query.metadata.id);
+        let mut timed = Timed::new(wire, &self.group.pool, chance, Instant::now());
+        let message = timed.connection.exchange(query, question).await?;
+        lock(&self.idle).give(timed, Instant::now());
+        Ok(message)
+    }
+
+    fn take_idle(&self) -> Option<Timed<Wire>> {
+        loop {
+            let mut timed = lock(&self.idle).take(Instant::now())?;
+            if timed.connection.is_quiet() {
+                return Some(timed);
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Wire, Trouble> {
+        self.metrics.connections.inc();
+        let opening = Wire::tcp(self.settings.address, self.connect_timeout);
+        // hickory's own limit covers the connection only.
+        match tokio::time::timeout(self.connect_timeout, opening).await {
+            Ok(result) => result,
+            Err(_) => Err(Trouble::Connect("no answer to SYN in time".into())),
+        }
+    }
+
+    /// One of many questions on the one connection; once more if that one had ended.
+    async fn ask_pipeline(
+        &self,
+        query: &Message,
+        question: &Question,
+        deadline: Instant,
+    ) -> Result<Message, Trouble> {
+        let mut last = Trouble::Closed;
+        for _ in 0..2 {
+            let exchange = self.pipeline(deadline).await?;
+            let request = DnsRequest::new(query.clone(), DnsRequestOptions::default());
+            match exchange.send(request).next().await {
+                Some(Ok(response)) => {
+                    let message = response.into_message();
+                    wire::check_question(&message, question)?;
+                    return Ok(message);
+                }
+                Some(Err(_)) => last = Trouble::Closed,
+                None => return Err(Trouble::Timeout),
+            }
+            *self.pipeline.lock().await = None;
+        }
+        Err(last)
+    }
+
+    /// The connection for many questions, opened where there is none or an old one. The exchange
+    /// runs until its last question is answered, also when a new one took its place.
+    async fn pipeline(
+        &self,
+        deadline: Instant,
+    ) -> Result<DnsExchange<TokioRuntimeProvider>, Trouble> {
+        let mut pipeline = self.pipeline.lock().await;
+        let now = Instant::now();
+        if let Some(it) = pipeline.as_ref().filter(|it| now < it.retire) {
+            self.metrics.reused.inc();
+            return Ok(it.exchange.clone());
+        }
+        self.metrics.connections.inc();
+        let provider = self.provider.clone();
+        let address = self.settings.address;
+        let limit = deadline
+            .saturating_duration_since(now)
+            .max(self.connect_timeout);
+        let opening =
+            TcpClientStream::exchange(address, None, limit, Some(PIPELINE_LIMIT), provider);
+        let exchange = match tokio::time::timeout(self.connect_timeout, opening).await {
+            Ok(Ok(exchange)) => exchange,
+            Ok(Err(error)) => return Err(Trouble::Connect(error.to_string())),
+            Err(_) => return Err(Trouble::Connect("no answer to SYN in time".into())),
+        };
+        let retire = now + self.group.pool.age;
+        *pipeline = Some(Pipeline {
+            exchange: exchange.clone(),
+            retire,
+        });
+        Ok(exchange)
+    }
+
+    // ---- over UDP -------------------------------------------------------------------------------
+
+    /// hickory's client: a socket and a random port for every question, sent again when an answer
+    /// is late, anything that is no answer ignored. A truncated answer is asked for over TCP; if
+    /// that fails, it is better than none.
+    async fn ask_udp(&self, question: &Question, deadline: Instant) -> Result<Message, Trouble> {
+        let limit = deadline.saturating_duration_since(Instant::now());
+        let builder = UdpClientStream::builder(self.settings.address, TokioRuntimeProvider::new());
+        let mut stream = builder.with_timeout(Some(limit)).build();
+        let mut options = DnsRequestOptions::default();
+        options.edns_payload_len = UDP_PAYLOAD;
+        let request = DnsRequest::new(query(question, Some(UDP_PAYLOAD)), options);
+        let mut asking = stream.send_message(request);
+        let message = match timeout_at(deadline.into(), asking.next()).await {
+            Ok(Some(Ok(response))) => response.into_message(),
+            Ok(Some(Err(error))) => return Err(Trouble::Connect(error.to_string())),
+            Ok(None) | Err(_) => return Err(Trouble::Timeout),
+        };
+        wire::check_question(&message, question)?;
+        if !message.metadata.truncation {
+            return Ok(message);
+        }
+        Ok(self.ask_stream(question, deadline).await.unwrap_or(message))
+    }
+
+    async fn ask_either(&self, question: &Question, deadline: Instant) -> Result<Message, Trouble> {
+        let now = Instant::now();
+        let over_udp = lock(&self.udp_until).is_some_and(|until| now < until);
+        if !over_udp {
+            match self.ask_stream(question, deadline).await {
+                Err(Trouble::Connect(error)) => {
+                    let upstream = self.settings.address;
+                    tracing::info!(%upstream, error, "no TCP: asking over UDP for a minute");
+                    *lock(&self.udp_until) = Some(now + UDP_FOR);
+                }
+                result => return result,
+            }
+        }
+        self.ask_udp(question, deadline).await
+    }
+}
+
+/// The query. EDNS is used where it is needed only: for DNSSEC records, and for larger answers over
+/// UDP. Old servers answer without it best.
+fn query(question: &Question, payload: Option<u16>) -> Message {
+    let mut message = Message::query();
+    message.metadata.recursion_desired = true;
+    message.metadata.checking_disabled = question.checking_disabled();
+    message.metadata.authentic_data = question.dnssec_ok();
+    message.add_query(question.to_query());
+    if payload.is_some() || question.dnssec_ok() {
+        let mut edns = hickory_proto::op::Edns::new();
+        edns.set_max_payload(payload.unwrap_or(UDP_PAYLOAD));
+        edns.set_dnssec_ok(question.dnssec_ok());
+        message.set_edns(edns);
+    }
+    message
+}
+
+/// Whether another upstream of the group may know better.
+pub(super) fn is_refusal(message: &Message) -> bool {
+    !matches!(
+        message.metadata.response_code,
+        ResponseCode::NoError | ResponseCode::NXDomain
+    )
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
