@@ -113,6 +113,7 @@ fn forward(
         resolv_conf,
         placement: Placement::Certain,
         host_aliases: false,
+        module_asks: false,
     };
     let query = Query {
         name: name.as_bytes(),
@@ -128,6 +129,9 @@ fn forward(
         let mut trace = |step: walk::Step<'_>| {
             let verdict = match step.verdict {
                 Verdict::Zone(found) => found_words(&found),
+                Verdict::Asked(by, asked) => format!("{by:?}: {asked:?}"),
+                Verdict::Blocked => "blocked by a rule".to_owned(),
+                Verdict::Guarded => "a top-level domain: guarded".to_owned(),
                 Verdict::Malformed => "no name that could be asked for".to_owned(),
             };
             let candidate = String::from_utf8_lossy(step.candidate).into_owned();
@@ -137,6 +141,7 @@ fn forward(
             &settings,
             snapshot,
             &query,
+            &mut walk::Errands::new(),
             &mut room,
             &mut canonical,
             &mut trace,

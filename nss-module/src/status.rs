@@ -5,6 +5,7 @@
 //! | found | SUCCESS | - | NETDB_SUCCESS | returns it |
 //! | no such name | NOTFOUND | - | HOST_NOT_FOUND | the next source; `[!UNAVAIL=return]` ends |
 //! | no such type | NOTFOUND | - | NO_DATA | the same |
+//! | a server failed | TRYAGAIN | EAGAIN | TRY_AGAIN | the next source; `[!UNAVAIL=return]` ends |
 //! | buffer too small | TRYAGAIN | ERANGE | NETDB_INTERNAL | calls again with a larger one |
 //! | pass | UNAVAIL | ENOENT | NO_RECOVERY | the next source, always |
 //! | wrong family | UNAVAIL | EAFNOSUPPORT | NO_RECOVERY | the next source, always |
@@ -19,7 +20,7 @@ use nss_k8s_stub::Outcome;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Status {
-    /// The buffer is too small.
+    /// The buffer is too small, or a server failed.
     TryAgain = -2,
     /// We do not know: whoever stands behind us answers.
     Unavailable = -1,
@@ -38,6 +39,8 @@ pub(crate) enum Verdict<T> {
     NxDomain,
     /// The name has no such data.
     NoData,
+    /// A server failed; asking again may help.
+    Failed,
     /// The answer needs a larger buffer; nothing was kept.
     TooSmall,
     /// The next source answers.
@@ -53,6 +56,7 @@ impl<T> Verdict<T> {
             Self::Found(answer) => Verdict::Found(change(answer)),
             Self::NxDomain => Verdict::NxDomain,
             Self::NoData => Verdict::NoData,
+            Self::Failed => Verdict::Failed,
             Self::TooSmall => Verdict::TooSmall,
             Self::Pass => Verdict::Pass,
             Self::WrongFamily => Verdict::WrongFamily,
@@ -61,15 +65,16 @@ impl<T> Verdict<T> {
 
     /// The verdict of an outcome, `found` being what an answer of so many entries becomes.
     pub(crate) fn of(outcome: Outcome, found: impl FnOnce(usize) -> Option<T>) -> Self {
-        match outcome {
+        match outcome.plain() {
             // An answer without an entry is no answer that glibc could use.
             Outcome::Answer { count: 0 } => Self::Pass,
             Outcome::Answer { count } => found(count).map_or(Self::TooSmall, Self::Found),
             Outcome::NoData => Self::NoData,
             Outcome::NxDomain => Self::NxDomain,
+            Outcome::Again => Self::Failed,
             Outcome::Room(_) => Self::TooSmall,
             // The hosts file is not looked at behind this door.
-            Outcome::Hosts { .. } | Outcome::Chase | Outcome::Pass(_) => Self::Pass,
+            _ => Self::Pass,
         }
     }
 }
@@ -82,6 +87,7 @@ const TTL: i32 = 5;
 const NETDB_INTERNAL: c_int = -1;
 const NETDB_SUCCESS: c_int = 0;
 const HOST_NOT_FOUND: c_int = 1;
+const TRY_AGAIN: c_int = 2;
 const NO_RECOVERY: c_int = 3;
 const NO_DATA: c_int = 4;
 
@@ -99,6 +105,7 @@ pub(crate) unsafe fn report<T>(
         Verdict::Found(_) => (Status::Success, None, NETDB_SUCCESS),
         Verdict::NxDomain => (Status::NotFound, None, HOST_NOT_FOUND),
         Verdict::NoData => (Status::NotFound, None, NO_DATA),
+        Verdict::Failed => (Status::TryAgain, Some(libc::EAGAIN), TRY_AGAIN),
         Verdict::TooSmall => (Status::TryAgain, Some(libc::ERANGE), NETDB_INTERNAL),
         Verdict::Pass => (Status::Unavailable, Some(libc::ENOENT), NO_RECOVERY),
         Verdict::WrongFamily => (Status::Unavailable, Some(libc::EAFNOSUPPORT), NO_RECOVERY),
@@ -113,7 +120,10 @@ pub(crate) unsafe fn report<T>(
             *ttl = TTL;
         }
     }
-    if status == Status::NotFound {
+    if matches!(
+        verdict,
+        Verdict::NxDomain | Verdict::NoData | Verdict::Failed
+    ) {
         // glibc's own resolver leaves it in the thread's h_errno too, whatever place the caller of
         // gethostbyname_r named (RES_SET_H_ERRNO), and Perl reads it there.
         nss_k8s_stub::sys::set_resolver_error(resolver);

@@ -1,6 +1,6 @@
 //! `getaddrinfo` from the stub's answer.
 
-use crate::error::{EAI_MEMORY, Negative, absent_data, absent_name};
+use crate::error::{EAI_MEMORY, Negative, absent_data, absent_name, failed};
 use crate::request::{Mapping, Refusal, Request, is_plain};
 use crate::service::Services;
 use crate::{keeping_errno, list};
@@ -98,17 +98,10 @@ fn look_up(request: &Request, node: &[u8], room: &mut [Address], canonical: &mut
         (Some(mapping), Libc::Glibc) => look_up_apart(&query, mapping, room, canonical),
         (Some(mapping), Libc::Musl) => {
             let families = Families::BOTH;
-            match resolve(&Query { families, ..query }, room, canonical) {
-                Outcome::Answer { count } => Outcome::Answer {
-                    count: map_in_place(room.get_mut(..count).unwrap_or(&mut []), mapping),
-                },
-                Outcome::Hosts { count, file } => {
-                    let found = room.get_mut(..usize::from(count)).unwrap_or(&mut []);
-                    let kept = map_in_place(found, mapping);
-                    let count = u16::try_from(kept).unwrap_or(0);
-                    Outcome::Hosts { count, file }
-                }
-                outcome => outcome,
+            let outcome = resolve(&Query { families, ..query }, room, canonical);
+            match outcome.answered().and_then(|count| room.get_mut(..count)) {
+                Some(found) => outcome.recount(map_in_place(found, mapping)),
+                None => outcome,
             }
         }
     }
@@ -129,9 +122,11 @@ fn look_up_apart(
         return Outcome::Pass(Reason::Hosts);
     }
     let six = resolve(query, room, canonical);
-    let already = match six {
+    let already = match six.plain() {
         Outcome::Answer { count } => count,
         Outcome::NoData | Outcome::NxDomain => 0,
+        // What it is together with the other family's outcome, libc knows.
+        Outcome::Again => return Outcome::Pass(Reason::Unusable),
         _ => return six,
     };
     if already > 0 && mapping == Mapping::Instead {
@@ -141,20 +136,19 @@ fn look_up_apart(
     let rest = room.get_mut(already..).unwrap_or(&mut []);
     let mut other = Name::new();
     let name = if already > 0 { &mut other } else { canonical };
-    match resolve(&Query { families, ..*query }, rest, name) {
+    let four = resolve(&Query { families, ..*query }, rest, name);
+    match four.plain() {
         Outcome::Answer { count } => {
             for address in rest.iter_mut().take(count) {
                 map(address);
             }
-            Outcome::Answer {
-                count: already.saturating_add(count),
-            }
+            four.recount(already.saturating_add(count))
         }
         Outcome::Room(count) => Outcome::Room(already.saturating_add(count)),
         Outcome::NoData | Outcome::NxDomain if already > 0 => six,
-        Outcome::NoData if six == Outcome::NoData => Outcome::NoData,
-        Outcome::NoData | Outcome::NxDomain => Outcome::NxDomain,
-        outcome => outcome,
+        Outcome::NoData if six.plain() != Outcome::NoData => six,
+        Outcome::Again => Outcome::Pass(Reason::Unusable),
+        _ => four,
     }
 }
 
@@ -201,14 +195,15 @@ unsafe fn conclude(
 ) -> Option<Answer> {
     // SAFETY: the caller's contract.
     let answer = keeping_errno(|| unsafe {
-        match outcome {
+        match outcome.plain() {
             Outcome::Answer { .. } | Outcome::Hosts { .. } => {
                 let found = room.get_mut(..outcome.answered()?)?;
                 build(request, service, found, canonical)
             }
             Outcome::NoData => negative(request, service, absent_data(request.libc)),
             Outcome::NxDomain => negative(request, service, absent_name(request.libc)),
-            Outcome::Chase | Outcome::Room(_) | Outcome::Pass(_) => {
+            Outcome::Again => negative(request, service, failed()),
+            Outcome::Chase | Outcome::Room(_) | Outcome::Pass(_) | Outcome::Asked(..) => {
                 sys::debug(CALL, node, outcome);
                 return None;
             }

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use nss_k8s_stub::sys::{self, Libc};
 
 pub(crate) const EAI_NONAME: c_int = -2;
+pub(crate) const EAI_AGAIN: c_int = -3;
 pub(crate) const EAI_NODATA: c_int = -5;
 pub(crate) const EAI_MEMORY: c_int = -10;
 pub(crate) const EAI_SYSTEM: c_int = -11;
@@ -18,6 +19,7 @@ pub(crate) const NI_DGRAM: c_int = 0x10;
 pub(crate) const NETDB_INTERNAL: c_int = -1;
 pub(crate) const NETDB_SUCCESS: c_int = 0;
 pub(crate) const HOST_NOT_FOUND: c_int = 1;
+pub(crate) const TRY_AGAIN: c_int = 2;
 pub(crate) const NO_RECOVERY: c_int = 3;
 pub(crate) const NO_DATA: c_int = 4;
 
@@ -52,6 +54,15 @@ pub(crate) fn absent_data(libc: Libc) -> Negative {
         }
     } else {
         absent_name(libc)
+    }
+}
+
+/// A server failed: alike in both libcs.
+pub(crate) const fn failed() -> Negative {
+    Negative {
+        address_info: EAI_AGAIN,
+        resolver: TRY_AGAIN,
+        returned: libc::EAGAIN,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The `gethostbyname` and `gethostbyaddr` families from the stub's answer.
 
-use crate::error::{self, Negative, absent_data, absent_name};
+use crate::error::{self, Negative, absent_data, absent_name, failed};
 use crate::keeping_errno;
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::{c_char, c_int, c_void};
@@ -78,6 +78,9 @@ unsafe fn deliver(libc: Libc, verdict: Verdict, target: &Target) -> c_int {
                 if libc == Libc::Glibc {
                     // RES_SET_H_ERRNO of glibc's resolver; Perl looks there.
                     sys::set_resolver_error(negative.resolver);
+                    if negative.returned != 0 {
+                        sys::set_errno(negative.returned);
+                    }
                 }
                 negative.returned
             }
@@ -285,7 +288,7 @@ fn conclude(
     }
     sys::debug(call, name, outcome);
     let found = outcome.answered().and_then(|count| room.get(..count));
-    let entry = match outcome {
+    let entry = match outcome.plain() {
         Outcome::Answer { .. } => {
             let found = found.filter(|found| !found.is_empty())?;
             entry(libc, buffer, name, canonical, family, found)
@@ -296,7 +299,8 @@ fn conclude(
         },
         Outcome::NoData => return Some(Verdict::Absent(absent_data(libc))),
         Outcome::NxDomain => return Some(Verdict::Absent(absent_name(libc))),
-        Outcome::Room(_) | Outcome::Chase | Outcome::Pass(_) => return None,
+        Outcome::Again => return Some(Verdict::Absent(failed())),
+        Outcome::Room(_) | Outcome::Chase | Outcome::Pass(_) | Outcome::Asked(..) => return None,
     };
     Some(entry.map_or(Verdict::TooSmall, Verdict::Found))
 }
@@ -419,7 +423,7 @@ fn names(address: &Address, mut buffer: Buffer) -> Result<(Libc, hostent, Outcom
         Outcome::Hosts { count, .. } => usize::from(count),
         Outcome::Room(_) => return Err(Reason::Buffer),
         Outcome::Pass(reason) => return Err(reason),
-        Outcome::NoData | Outcome::NxDomain | Outcome::Chase => return Err(Reason::NoName),
+        _ => return Err(Reason::NoName),
     };
     let found = names.get(..count).unwrap_or(&[]);
     let (first, others) = found.split_first().ok_or(Reason::NoName)?;

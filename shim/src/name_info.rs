@@ -79,11 +79,9 @@ fn look_up(address: &Address) -> (Outcome, Option<Name>) {
         outcome @ (Outcome::Answer { .. } | Outcome::Hosts { .. }) => {
             (outcome, names.first().copied())
         }
-        Outcome::NoData | Outcome::NxDomain | Outcome::Chase => {
-            (Outcome::Pass(Reason::NoName), None)
-        }
         Outcome::Room(_) => (Outcome::Pass(Reason::Buffer), None),
         outcome @ Outcome::Pass(_) => (outcome, None),
+        _ => (Outcome::Pass(Reason::NoName), None),
     }
 }
 

@@ -323,6 +323,7 @@ unsafe fn fill(files: *mut Files, paths: &Paths, libc: Libc, old: Option<&Files>
         resolv_conf,
         placement: sources.zone,
         host_aliases,
+        module_asks: sources.module,
     };
     // SAFETY: as above; these fields overlap neither each other nor the arrays.
     unsafe {

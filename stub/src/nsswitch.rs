@@ -13,6 +13,8 @@ use crate::c_text::{is_space, is_word, lines, split_word, trim_start};
 pub enum Placement {
     /// Addresses and negative answers are final.
     Certain,
+    /// Addresses and negative answers are final; after a failure glibc would ask further sources.
+    NoIsFinal,
     /// Addresses are final; after "no" glibc would ask further sources (`files dns myhostname`).
     AnswersOnly,
     /// Some other source comes first, or the line is not understood: libc answers.
@@ -38,6 +40,8 @@ pub struct Sources {
     pub files_first: bool,
     /// Where the zone stands.
     pub zone: Placement,
+    /// Our own module stands somewhere on the line.
+    pub module: bool,
 }
 
 impl Sources {
@@ -45,6 +49,7 @@ impl Sources {
     pub const UNPLACED: Self = Self {
         files_first: false,
         zone: Placement::Unplaced,
+        module: false,
     };
 
     /// Reads a whole file; an empty `text` stands for a missing one. `minor` is glibc's version, where
@@ -73,6 +78,7 @@ impl Sources {
         found.unwrap_or(Self {
             files_first: minor.is_some_and(|minor| minor >= FILES_FIRST),
             zone: Placement::Certain,
+            module: false,
         })
     }
 }
@@ -105,8 +111,10 @@ fn place(line: &[u8]) -> Option<Sources> {
             }
             b"dns" => {
                 let is_last = trim_start(rest, is_space).is_empty();
-                Some(if is_last || returns & NOT_FOUND != 0 {
+                Some(if is_last || returns & EVERY == EVERY {
                     Placement::Certain
+                } else if returns & NOT_FOUND != 0 {
+                    Placement::NoIsFinal
                 } else {
                     Placement::AnswersOnly
                 })
@@ -120,7 +128,11 @@ fn place(line: &[u8]) -> Option<Sources> {
     } else {
         Placement::Unplaced
     });
-    Some(Sources { files_first, zone })
+    Some(Sources {
+        files_first,
+        zone,
+        module: module_answers,
+    })
 }
 
 /// One source, after which of its statuses glibc returns (`None`: not understood, or `merge`), and

@@ -44,6 +44,10 @@ pub enum Outcome {
     NoData,
     /// No candidate exists, and the zone is authoritative for every one of them.
     NxDomain,
+    /// A server that was asked failed (SERVFAIL), and no candidate came to more.
+    Again,
+    /// The like, for which somebody besides the zone was asked.
+    Asked(By, Said),
     /// A CNAME that leaves the zone; its target is in `canonical`.
     Chase,
     /// The room is too small: ask again with at least so many entries.
@@ -52,13 +56,62 @@ pub enum Outcome {
     Pass(Reason),
 }
 
+/// Who was asked for a name outside the zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A nameserver of resolv.conf, from this process.
+    Upstream,
+    /// The agent.
+    Forwarder,
+    /// Nobody: the agent's answer lay in shared memory.
+    Held,
+}
+
+/// What a lookup came to that needed more than the zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// So many entries of the room are filled.
+    Answer(usize),
+    /// As [`Outcome::NoData`].
+    NoData,
+    /// As [`Outcome::NxDomain`].
+    NxDomain,
+    /// As [`Outcome::Again`].
+    Again,
+}
+
 impl Outcome {
+    /// The same, whoever said it.
+    pub const fn plain(self) -> Self {
+        match self {
+            Self::Asked(_, Said::Answer(count)) => Self::Answer { count },
+            Self::Asked(_, Said::NoData) => Self::NoData,
+            Self::Asked(_, Said::NxDomain) => Self::NxDomain,
+            Self::Asked(_, Said::Again) => Self::Again,
+            outcome => outcome,
+        }
+    }
+
     /// How many entries are filled, whoever filled them.
     pub fn answered(self) -> Option<usize> {
         match self {
-            Self::Answer { count } => Some(count),
+            Self::Answer { count } | Self::Asked(_, Said::Answer(count)) => Some(count),
             Self::Hosts { count, .. } => Some(usize::from(count)),
             _ => None,
+        }
+    }
+
+    /// The same answer with another number of entries; what is no answer stays.
+    #[must_use]
+    pub fn recount(self, entries: usize) -> Self {
+        match self {
+            Self::Answer { .. } => Self::Answer { count: entries },
+            Self::Asked(by, Said::Answer(_)) => Self::Asked(by, Said::Answer(entries)),
+            Self::Hosts { file, .. } => Self::Hosts {
+                count: u16::try_from(entries).unwrap_or(0),
+                file,
+            },
+            outcome => outcome,
         }
     }
 }
@@ -98,6 +151,12 @@ pub enum Reason {
     Buffer,
     /// The program has changed the state of glibc's resolver (`_res`).
     Patched,
+    /// Whoever was asked did not answer within our share of the time.
+    NoReply,
+    /// Whoever was asked answers no such question, and only libc knows how it says so.
+    Refused,
+    /// Who was asked answered with something that each libc takes in its own way.
+    Unusable,
 }
 
 impl Reason {
@@ -138,6 +197,9 @@ impl Reason {
             Self::NoName => "no-name",
             Self::Buffer => "buffer",
             Self::Patched => "patched",
+            Self::NoReply => "noreply",
+            Self::Refused => "refused",
+            Self::Unusable => "unusable",
         }
     }
 }

@@ -1,20 +1,21 @@
 //! Lookups of this process: its files, its environment and the one mapping of the zone.
 
+use crate::ask::{self, Share, Way};
 use crate::files::{Files, STANDS_BEFORE_LIBC, environment};
 use crate::message::kind;
 use crate::order::arrange;
-use crate::outcome::{Door, Outcome, Query, Reason};
+use crate::outcome::{By, Door, Outcome, Query, Reason, Said};
 use crate::question::Question;
 use crate::records::{self, RecordQuery, View};
 use crate::resolv_conf::ResolvConf;
 use crate::short_way::ShortWay;
 use crate::sys::{self, Libc, RawOs, ResolverState};
-use crate::walk::{ignore, is_ours, walk};
+use crate::walk::{Errands, Lookup, ignore, is_ours, walk};
 use core::ffi::CStr;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use nss_k8s_zone::{
-    Address, Families, Family, Found, Name, Now, Reader, Snapshot, Unavailable, text,
+    Address, External, Families, Family, Found, Name, Now, Reader, Snapshot, Unavailable, text,
 };
 
 /// Where every pod finds its zone.
@@ -23,6 +24,10 @@ pub(crate) const ZONE_PATH: &CStr = c"/run/nss-k8s/zone.v1";
 pub(crate) const ZONE_FILE: &[u8] = b"/zone.v1";
 /// The longest path the kernel takes, its NUL included.
 const PATH_MAX: usize = 4096;
+
+/// So many addresses must have room before anybody is asked for them over the network: all that a
+/// musl process takes, and more than most names have.
+const ASKED_ROOM: usize = 48;
 
 /// The zone, mapped at first use.
 static READER: Reader = Reader::new();
@@ -63,36 +68,132 @@ fn resolve_or_pass(
     }
     let resolv_conf = files.settings.admit(&question)?;
     refuse_patched(libc, resolv_conf)?;
-    let outcome = read(path, now, &mut |snapshot| {
-        if let Some(answer) = SHORT_WAY.answer(resolv_conf, snapshot, &question, room, canonical) {
-            return answer;
-        }
-        let view = View {
-            snapshot,
-            records: None,
-        };
-        let outcome = walk(
+    let mut outside = Outside {
+        errands: Errands::new(),
+        lookup: Lookup {
             libc,
             resolv_conf,
-            &view,
-            &question,
-            room,
-            canonical,
-            &mut ignore,
-        );
-        if matches!(outcome, Outcome::Answer { .. }) {
-            SHORT_WAY.learn(libc, resolv_conf, snapshot);
-        }
-        outcome
-    })?;
+            question: &question,
+        },
+        asks: files.settings.asks_outside(query.door),
+        external: External::Off,
+        holds: false,
+    };
+    let mut outcome = outside.walk(path, now, room, canonical)?;
+    if outside.errands.wanted().is_some() {
+        outcome = outside.run(path, now, outcome, room, canonical)?;
+    }
     match files.settings.place(query.door, outcome) {
-        Outcome::Answer { count } if count > 1 => {
+        // What came from a server is in its order.
+        outcome @ (Outcome::Answer { count } | Outcome::Asked(By::Held, Said::Answer(count)))
+            if count > 1 =>
+        {
             let answer = room.get_mut(..count).unwrap_or(&mut []);
-            Ok(Outcome::Answer {
-                count: arrange(libc, answer, sys::shuffle_seed),
-            })
+            Ok(outcome.recount(arrange(libc, answer, sys::shuffle_seed)))
         }
         outcome => Ok(outcome),
+    }
+}
+
+/// A lookup that may need more than the zone.
+struct Outside<'o> {
+    errands: Errands,
+    lookup: Lookup<'o>,
+    /// Whether names outside the zone are asked for behind this door.
+    asks: bool,
+    /// Who asks, as of the last walk.
+    external: External,
+    /// Whether the agent's answers lie beside the zone.
+    holds: bool,
+}
+
+impl Outside<'_> {
+    /// Walks the candidates over the zone as it is now.
+    fn walk(
+        &mut self,
+        path: &CStr,
+        now: Now,
+        room: &mut [Address],
+        canonical: &mut Name,
+    ) -> Result<Outcome, Reason> {
+        let Lookup {
+            libc,
+            resolv_conf,
+            question,
+        } = self.lookup;
+        read(path, now, &mut |snapshot| {
+            if let Some(answer) = SHORT_WAY.answer(resolv_conf, snapshot, question, room, canonical)
+            {
+                return answer;
+            }
+            if self.asks {
+                self.external = snapshot.external();
+                self.holds = snapshot.holds_external();
+                self.errands.willing = self.holds || self.external != External::Off;
+            }
+            let view = View {
+                snapshot,
+                records: None,
+            };
+            let outcome = walk(
+                &self.lookup,
+                &view,
+                &mut self.errands,
+                room,
+                canonical,
+                &mut ignore,
+            );
+            if matches!(outcome, Outcome::Answer { .. }) {
+                SHORT_WAY.learn(libc, resolv_conf, snapshot);
+            }
+            outcome
+        })
+    }
+
+    /// Runs errands and walks on until nothing is wanted any more; `outcome` is what the walk came to
+    /// that wanted the first.
+    #[cold]
+    #[inline(never)]
+    fn run(
+        &mut self,
+        path: &CStr,
+        now: Now,
+        mut outcome: Outcome,
+        room: &mut [Address],
+        canonical: &mut Name,
+    ) -> Result<Outcome, Reason> {
+        let mut share = Share::new();
+        while let Some(name) = self.errands.wanted() {
+            canonical.clear();
+            let (by, way) = match self.external {
+                External::Off => return Ok(outcome),
+                External::Pod => (By::Upstream, Way::Pod),
+                External::Node => (By::Forwarder, Way::Node { zone: path }),
+            };
+            // Before anybody is asked: what comes back is not kept for a second call.
+            if room.len() < ASKED_ROOM {
+                return Ok(Outcome::Room(ASKED_ROOM));
+            }
+            let Lookup {
+                libc, resolv_conf, ..
+            } = self.lookup;
+            let families = self.lookup.families();
+            let asked = ask::ask(
+                way,
+                libc,
+                resolv_conf,
+                &mut share,
+                name.as_bytes(),
+                families,
+                room,
+                canonical,
+            );
+            if let Some(end) = self.errands.learn(&self.lookup, by, asked, canonical) {
+                return Ok(end);
+            }
+            outcome = self.walk(path, now, room, canonical)?;
+        }
+        Ok(outcome)
     }
 }
 

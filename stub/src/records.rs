@@ -16,9 +16,9 @@ use crate::outcome::{Outcome, Reason};
 use crate::question::Question;
 use crate::resolv_conf::{ResolvConf, Suffix};
 use crate::sys::{self, Libc, ResolverState};
-use crate::walk::{ZoneView, ignore, walk};
+use crate::walk::{Errands, Lookup, ZoneView, ignore, walk};
 use core::cell::Cell;
-use nss_k8s_zone::{Address, Ask, Families, Found, Name, Snapshot, text};
+use nss_k8s_zone::{Address, Ask, Families, Found, Name, Ruling, Snapshot, text};
 use sheet::Sheet;
 
 /// One question for records.
@@ -63,11 +63,17 @@ pub(crate) fn answer(
         }),
     };
     let mut name = Name::new();
-    let outcome = walk(
+    let lookup = Lookup {
         libc,
         resolv_conf,
-        &view,
         question,
+    };
+    // Not willing: a message from a server is libc's to read.
+    let mut errands = Errands::new();
+    let outcome = walk(
+        &lookup,
+        &view,
+        &mut errands,
         &mut [],
         &mut name,
         &mut ignore,
@@ -153,6 +159,23 @@ impl ZoneView for View<'_, '_> {
             Some(find) if STANDS_BEFORE_LIBC => find(name),
             _ => self.snapshot.addresses(name, families, room, canonical),
         }
+    }
+
+    fn has_rules(&self) -> bool {
+        self.snapshot.has_rules()
+    }
+
+    fn rule(&self, name: &mut Name) -> Ruling {
+        match (self.snapshot.rule(name), self.records) {
+            (Ruling::Unruled, _) => Ruling::Unruled,
+            // The message would have to speak of both names.
+            (_, Some(_)) if STANDS_BEFORE_LIBC => Ruling::TooLong,
+            (ruling, _) => ruling,
+        }
+    }
+
+    fn guards(&self, label: &[u8], suffix: &[u8]) -> bool {
+        self.snapshot.guards(label, suffix)
     }
 }
 

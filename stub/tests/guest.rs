@@ -142,6 +142,7 @@ fn by_own_build(name: &str) -> Seen {
         Outcome::NoData => Seen::NoData,
         Outcome::NxDomain => Seen::NxDomain,
         Outcome::Hosts { .. } | Outcome::Chase | Outcome::Pass(_) => Seen::Pass,
+        Outcome::Again | Outcome::Asked(..) => panic!("nobody is asked here"),
         Outcome::Room(wanted) => panic!("8 places are too few: {wanted}"),
     }
 }

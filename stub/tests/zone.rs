@@ -10,7 +10,7 @@
 use nss_k8s_stub::nsswitch::Placement;
 use nss_k8s_stub::resolv_conf::{ResolvConf, Surroundings};
 use nss_k8s_stub::sys::Libc::{self, Glibc, Musl};
-use nss_k8s_stub::walk::{self, Settings};
+use nss_k8s_stub::walk::{self, Errands, Settings};
 use nss_k8s_stub::{Address, Door, Families, Name, Outcome, Query, Reason};
 use nss_k8s_zone::{
     Ask, Config, Endpoint, LibcOs, MissPolicy, Now, Options, Reader, ServiceBody, ServiceKey,
@@ -108,6 +108,7 @@ impl Shop {
             resolv_conf: ResolvConf::parse(libc, text, &Surroundings::default()),
             placement: Placement::Certain,
             host_aliases: false,
+            module_asks: false,
         };
         let query = Query {
             name: name.as_bytes(),
@@ -123,6 +124,7 @@ impl Shop {
                     &settings,
                     snapshot,
                     &query,
+                    &mut Errands::new(),
                     &mut room,
                     &mut canonical,
                     &mut |_| {},

@@ -45,12 +45,13 @@ impl Answer {
     pub(super) fn decide(&mut self, outcome: Outcome, canonical: &Name) {
         let canonical = String::from_utf8_lossy(canonical.as_bytes()).into_owned();
         let canonical = (!canonical.is_empty()).then_some(canonical);
-        self.verdict = match outcome {
+        self.verdict = match outcome.plain() {
             Outcome::Answer { .. } => "answer",
             Outcome::NoData => "nodata",
             Outcome::NxDomain => "nxdomain",
+            Outcome::Again => "again",
             // The hosts file is not this machine's business.
-            Outcome::Hosts { .. } | Outcome::Chase | Outcome::Room(_) | Outcome::Pass(_) => "pass",
+            _ => "pass",
         };
         self.reason = match outcome {
             Outcome::Pass(reason) => Some(reason.as_str().to_owned()),

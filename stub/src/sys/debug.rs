@@ -3,10 +3,12 @@
 //! ```text
 //! nss-k8s: getaddrinfo "api" -> zone
 //! nss-k8s: gethostbyname_r "www.example.com" -> pass(external)
+//! nss-k8s: getaddrinfo "www.example.com" -> upstream
+//! nss-k8s: getaddrinfo "nope.example.com" -> forwarder(nxdomain)
 //! ```
 
 use super::{call, host};
-use crate::{Address, Name, Outcome, Reason};
+use crate::{Address, By, Name, Outcome, Reason, Said};
 use core::sync::atomic::{AtomicU8, Ordering};
 use nss_k8s_zone::text;
 
@@ -65,6 +67,20 @@ fn words(outcome: Outcome) -> (&'static str, &'static str, &'static str) {
         Outcome::Hosts { .. } => ("hosts", "", ""),
         Outcome::NoData => ("nodata", "", ""),
         Outcome::NxDomain => ("nxdomain", "", ""),
+        Outcome::Again => ("again", "", ""),
+        Outcome::Asked(by, said) => {
+            let by = match by {
+                By::Upstream => "upstream",
+                By::Forwarder => "forwarder",
+                By::Held => "held",
+            };
+            match said {
+                Said::Answer(_) => (by, "", ""),
+                Said::NoData => (by, "(nodata", ")"),
+                Said::NxDomain => (by, "(nxdomain", ")"),
+                Said::Again => (by, "(again", ")"),
+            }
+        }
         Outcome::Chase => ("pass(", Reason::External.as_str(), ")"),
         Outcome::Pass(reason) => ("pass(", reason.as_str(), ")"),
     }

@@ -7,7 +7,7 @@ pub(super) struct Candidate<'t> {
     /// How much of the text is the question itself.
     stem: usize,
     /// The caller's, so that a candidate is never copied.
-    text: &'t mut Name,
+    pub(super) text: &'t mut Name,
 }
 
 impl<'t> Candidate<'t> {
@@ -26,6 +26,12 @@ impl<'t> Candidate<'t> {
     pub(super) fn set_suffix(&mut self, suffix: &[u8]) -> bool {
         self.text.truncate(self.stem);
         self.text.push_suffix(suffix)
+    }
+
+    /// The last label of the question.
+    pub(super) fn last_label_of_stem(&self) -> &[u8] {
+        let stem = self.as_bytes().get(..self.stem).unwrap_or(&[]);
+        stem.rsplit(|byte| *byte == b'.').next().unwrap_or(&[])
     }
 
     /// The text.

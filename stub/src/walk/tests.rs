@@ -1,6 +1,7 @@
 //! The walk over a table instead of a zone: what each libc's rules make of it. (With a real zone:
 //! tests/zone.rs.)
 
+mod asking;
 mod before;
 mod oracle;
 mod outcomes;
@@ -85,6 +86,7 @@ fn settings(libc: Libc, resolv_conf: &str) -> Settings {
         resolv_conf: ResolvConf::parse(libc, resolv_conf.as_bytes(), &surroundings),
         placement: Placement::Certain,
         host_aliases: false,
+        module_asks: false,
     }
 }
 
@@ -112,6 +114,59 @@ fn shop() -> Table {
     )
 }
 
+/// What servers say of names; of others that they do not exist.
+type Script = BTreeMap<String, Asked>;
+
+/// One lookup with servers to ask: its outcome, the canonical name, and the names that servers were
+/// asked for.
+fn look_up_asking(
+    settings: &Settings,
+    zone: &Table,
+    script: &Script,
+    name: &str,
+    families: Families,
+) -> (Outcome, String, Vec<String>) {
+    let mut room = [Address::UNSPECIFIED; 8];
+    let mut canonical = Name::EMPTY;
+    let mut asked = Vec::new();
+    let query = Query {
+        name: name.as_bytes(),
+        families,
+        door: Door::Nss,
+    };
+    let mut errands = Errands::new();
+    errands.willing = true;
+    let outcome = loop {
+        let (room, trace) = (&mut room, &mut |_: Step<'_>| {});
+        let outcome = resolve(
+            settings,
+            zone,
+            &query,
+            &mut errands,
+            room,
+            &mut canonical,
+            trace,
+        );
+        let Some(wanted) = errands.wanted() else {
+            break outcome;
+        };
+        let wanted = String::from_utf8(wanted.as_bytes().to_vec()).unwrap();
+        let said = script.get(&wanted).copied().unwrap_or(Asked::NxDomain);
+        asked.push(wanted);
+        let lookup = Lookup {
+            libc: settings.libc,
+            resolv_conf: settings.resolv_conf.as_ref().unwrap(),
+            question: &Question::new(&query).unwrap(),
+        };
+        canonical.clear();
+        if let Some(end) = errands.learn(&lookup, By::Upstream, said, &mut canonical) {
+            break end;
+        }
+    };
+    let canonical = String::from_utf8(canonical.as_bytes().to_vec()).unwrap();
+    (outcome, canonical, asked)
+}
+
 /// One lookup: its outcome, the canonical name, and the candidates that were asked for.
 fn look_up(
     settings: &Settings,
@@ -131,6 +186,7 @@ fn look_up(
         settings,
         zone,
         &query,
+        &mut Errands::new(),
         &mut room,
         &mut canonical,
         &mut |step| {

@@ -74,6 +74,7 @@ fn under_nss_the_line_was_walked_already() {
         &unplaced,
         &shop(),
         &query,
+        &mut Errands::new(),
         &mut room,
         &mut { Name::EMPTY },
         &mut |_| {},
