@@ -9,20 +9,32 @@ use super::{
     zone::Zone,
 };
 use crate::{Address, Family, Now, sync::AtomicU64};
-use std::{fmt::Write as _, fs, path::Path};
-
-const BEGIN: &str = "<!-- example: begin -->\n";
-const END: &str = "<!-- example: end -->\n";
+use std::{
+    fmt::Write as _,
+    fs,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 #[test]
 fn the_document_shows_what_the_writer_writes() {
+    shows("example", &explain(&example()));
+}
+
+/// Fails unless the document shows this example between the comments of that name.
+pub(super) fn shows(name: &str, example: &str) {
+    let begin = format!("<!-- {name}: begin -->\n");
+    let end = format!("<!-- {name}: end -->\n");
+    // Two examples may be blessed at once.
+    static DOCUMENT: Mutex<()> = Mutex::new(());
+    let _one = DOCUMENT.lock().unwrap_or_else(PoisonError::into_inner);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ZONE-FORMAT.md");
     let document = fs::read_to_string(&path).unwrap();
-    let (before, rest) = document.split_once(BEGIN).unwrap();
-    let (shown, after) = rest.split_once(END).unwrap();
-    let example = format!("```text\n{}```\n", explain(&example()));
+    let (before, rest) = document.split_once(&begin).unwrap();
+    let (shown, after) = rest.split_once(&end).unwrap();
+    let example = format!("```text\n{example}```\n");
     if std::env::var_os("NSS_K8S_BLESS").is_some() {
-        fs::write(&path, format!("{before}{BEGIN}{example}{END}{after}")).unwrap();
+        fs::write(&path, format!("{before}{begin}{example}{end}{after}")).unwrap();
         return;
     }
     assert!(
@@ -83,9 +95,9 @@ fn example() -> Vec<u64> {
 }
 
 /// The second reader.
-struct Explained<'w> {
-    words: &'w [u64],
-    text: String,
+pub(super) struct Explained<'w> {
+    pub(super) words: &'w [u64],
+    pub(super) text: String,
 }
 
 /// One line per word, and what the document says of it.
@@ -172,18 +184,18 @@ fn explain(words: &[u64]) -> String {
 }
 
 impl Explained<'_> {
-    fn title(&mut self, title: &str) {
+    pub(super) fn title(&mut self, title: &str) {
         writeln!(self.text, "{title}").unwrap();
     }
 
-    fn line(&mut self, at: usize, meaning: &str) {
+    pub(super) fn line(&mut self, at: usize, meaning: &str) {
         let bytes = self.words[at].to_le_bytes();
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         writeln!(self.text, "  {:05x}  {}  {meaning}", at * 8, hex.join(" ")).unwrap();
     }
 
     /// Text of so many bytes; the word after it.
-    fn string(&mut self, at: usize, length: usize, what: &str) -> usize {
+    pub(super) fn string(&mut self, at: usize, length: usize, what: &str) -> usize {
         let end = at + length.div_ceil(8);
         let bytes: Vec<u8> = self.words[at..end]
             .iter()

@@ -4,6 +4,8 @@
 //! store. Processes look an answer up without a word to anybody, so the writer does not know which
 //! ones are used: what was put longest ago goes first when there are too many.
 
+#[cfg(all(test, not(loom)))]
+mod format;
 mod record;
 
 pub(crate) use record::valid;
