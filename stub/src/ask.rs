@@ -12,10 +12,20 @@
 //!            `-- servers: who is skipped, in which order
 //! ```
 
-use crate::resolv_conf::ResolvConf;
-use crate::sys::Libc;
+mod exchange;
+mod queries;
+mod reply;
+mod servers;
+mod verdict;
+
+use crate::resolv_conf::{ResolvConf, UNKNOWN_SCOPE};
+use crate::sys::{Libc, monotonic, shuffle_seed};
 use core::ffi::CStr;
+use exchange::{Broken, Deadlines, Incoming, Peer, exchange};
 use nss_k8s_zone::{Address, Families, Name};
+pub use queries::Queries;
+use servers::{SKIP, SKIP_ABSENT, SKIP_HUNG, Server};
+pub use verdict::{Verdict, judge};
 
 /// Who is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +87,13 @@ impl Share {
 
 /// The port of every server in resolv.conf.
 const PORT: u16 = 53;
+/// Milliseconds that a connection may take.
+const CONNECT: u64 = 250;
+/// Milliseconds of a whole share at most.
+const MAX_SHARE: u64 = 1000;
+/// How often musl asks a server that says it failed, before it waits for seconds
+/// (src/network/res_msend.c, `servfail_retry`).
+const MUSL_ROUNDS: u8 = 3;
 
 /// Asks for one absolute `name` (lower case, no trailing dot), with the `families` that libc would
 /// ask for. `errno` stays as it is unless memory for a long reply is refused. A signal handler that
@@ -106,18 +123,147 @@ pub fn ask(
 }
 
 /// [`ask`] with servers that listen on another port.
+#[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "as `ask`")]
 pub fn ask_port(
-    _port: u16,
-    _way: Way<'_>,
-    _libc: Libc,
-    _resolv_conf: &ResolvConf,
+    port: u16,
+    way: Way<'_>,
+    libc: Libc,
+    resolv_conf: &ResolvConf,
     share: &mut Share,
-    _name: &[u8],
-    _families: Families,
-    _room: &mut [Address],
-    _canonical: &mut Name,
+    name: &[u8],
+    families: Families,
+    room: &mut [Address],
+    canonical: &mut Name,
 ) -> Asked {
-    share.deadline = share.deadline.max(1);
-    Asked::NoReply
+    let asking = resolv_conf.asking;
+    let seed = shuffle_seed();
+    let Some(queries) = Queries::new(name, families, asking, seed) else {
+        return Asked::NoReply;
+    };
+    let mut replies = [Incoming::new(), Incoming::new()];
+    let count = match way {
+        Way::Pod => resolv_conf.nameservers().len(),
+        Way::Node { .. } => 1,
+    };
+    let first = if asking.rotates { low_bits(seed) } else { 0 };
+    let mut known = Asked::NoReply;
+    for _ in 0..rounds(way, libc, resolv_conf) {
+        let mut has_missed = false;
+        for turn in 0..count {
+            let Some((server, peer)) = nth(way, resolv_conf, port, first.wrapping_add(turn)) else {
+                return Asked::NoReply;
+            };
+            let now = monotonic();
+            let left = share.left(now, resolv_conf);
+            if left == 0 {
+                return Asked::NoReply;
+            }
+            let second = now / 1000;
+            if server.is_skipped(second) {
+                has_missed = true;
+                continue;
+            }
+            // Who is slow leaves something to the servers behind it.
+            let behind = u64::try_from(count.saturating_sub(turn))
+                .unwrap_or(1)
+                .max(1);
+            let its_share = left.div_ceil(behind);
+            let deadlines = Deadlines {
+                connected: now.saturating_add(its_share.min(CONNECT)),
+                replied: now.saturating_add(its_share),
+            };
+            match exchange(peer, &queries, deadlines, &mut replies) {
+                Ok(places) => {
+                    server.answered();
+                    let messages =
+                        places.map(|place| replies.get(place).map_or(&[][..], Incoming::as_bytes));
+                    match judge(libc, asking, &queries, families, messages, room, canonical) {
+                        Verdict::Final(asked) => return asked,
+                        Verdict::Next(asked) => known = asked,
+                    }
+                }
+                Err(broken) => {
+                    has_missed = true;
+                    match (broken, way) {
+                        (Broken::Here, _) => return Asked::NoReply,
+                        (Broken::Refused, Way::Pod) => server.refused(second, SKIP),
+                        (Broken::Refused, Way::Node { .. }) => server.refused(second, SKIP_ABSENT),
+                        (Broken::Failed, Way::Pod) => server.failed(second, SKIP),
+                        (Broken::Failed, Way::Node { .. }) => server.failed(second, SKIP_HUNG),
+                    }
+                }
+            }
+            for incoming in &mut replies {
+                incoming.clear();
+            }
+        }
+        // A failure of all is libc's result only if all were asked: another transport may reach more.
+        if has_missed {
+            return Asked::NoReply;
+        }
+    }
+    known
+}
+
+impl Share {
+    /// Milliseconds left; the first question sets the clock going. 0 without a clock.
+    fn left(&mut self, now: u64, resolv_conf: &ResolvConf) -> u64 {
+        if now == 0 {
+            return 0;
+        }
+        if self.deadline == 0 {
+            let quarter = u64::from(resolv_conf.timeout).saturating_mul(250);
+            self.deadline = now.saturating_add(quarter.min(MAX_SHARE));
+        }
+        self.deadline.saturating_sub(now)
+    }
+}
+
+/// How often each server is asked while all say that they failed.
+fn rounds(way: Way<'_>, libc: Libc, resolv_conf: &ResolvConf) -> u8 {
+    match (way, libc) {
+        // The forwarder has asked them all.
+        (Way::Node { .. }, _) => 1,
+        // resolv/res_send.c, `send_vc`: "at most one attempt per server".
+        (Way::Pod, Libc::Glibc) if resolv_conf.asking.over_tcp => resolv_conf.attempts.min(1),
+        (Way::Pod, Libc::Glibc) => resolv_conf.attempts,
+        (Way::Pod, Libc::Musl) => MUSL_ROUNDS.min(resolv_conf.attempts.saturating_mul(MUSL_ROUNDS)),
+    }
+}
+
+/// The server whose turn is `number`, from 0 again behind the last. `None`: it cannot be named.
+fn nth<'a>(
+    way: Way<'a>,
+    resolv_conf: &'a ResolvConf,
+    port: u16,
+    number: usize,
+) -> Option<(Server, Peer<'a>)> {
+    match way {
+        Way::Pod => {
+            let count = resolv_conf.nameservers().len();
+            let index = number.checked_rem(count)?;
+            let (address, scope) = resolv_conf.servers().nth(index)?;
+            if scope == UNKNOWN_SCOPE {
+                return None;
+            }
+            let peer = Peer::Nameserver {
+                address,
+                scope,
+                port,
+            };
+            Some((Server::new(address, port), peer))
+        }
+        Way::Node { zone } => {
+            let path = zone.to_bytes();
+            let end = path.iter().rposition(|byte| *byte == b'/')?;
+            let directory = path.get(..=end)?;
+            Some((Server::forwarder(), Peer::Local { directory }))
+        }
+    }
+}
+
+/// The low bits, whatever the width.
+const fn low_bits(seed: u64) -> usize {
+    (seed & 0xffff) as usize
 }

@@ -1,12 +1,12 @@
-//! `/etc/resolv.conf` as each libc reads it, reduced to what a lookup in the zone depends on: whose
-//! nameservers, the search list, `ndots` and two options. Times, retries and transports concern
-//! packets that are never sent here.
+//! `/etc/resolv.conf` as each libc reads it, reduced to what a lookup here depends on: whose
+//! nameservers, the search list, and the options that change names, questions, or how long a libc
+//! would wait. How it would send its packets concerns nobody here.
 
 mod glibc;
 mod musl;
 mod search;
 
-use crate::c_text::{after, split_word, trim_start};
+use crate::c_text::{after, leading_number, split_word, trim_start};
 use crate::sys::Libc;
 use nss_k8s_zone::Address;
 pub(crate) use search::Suffix;
@@ -17,6 +17,13 @@ pub const MAX_NAMESERVERS: usize = 3;
 /// `ndots` is cut to this (`RES_MAXNDOTS`; musl writes 15).
 const MAX_NDOTS: u32 = 15;
 
+/// `timeout` and `attempts` where the file says nothing, in both libcs.
+const TIMEOUT: u8 = 5;
+const ATTEMPTS: u8 = 2;
+
+/// The scope of a nameserver behind an interface's name: only the kernel knows the number.
+pub(crate) const UNKNOWN_SCOPE: u32 = u32::MAX;
+
 /// The minor version of glibc that brought `no-aaaa`.
 const NO_AAAA: u32 = 36;
 
@@ -25,6 +32,8 @@ const NO_AAAA: u32 = 36;
 pub struct ResolvConf {
     nameservers: [Address; MAX_NAMESERVERS],
     nameserver_count: usize,
+    /// Of each nameserver: the scope of an IPv6 address, 0 for none, or [`UNKNOWN_SCOPE`].
+    scopes: [u32; MAX_NAMESERVERS],
     /// Where relative names are looked for.
     pub search: SearchList,
     /// A name with at least so many dots is tried as it is first.
@@ -36,8 +45,29 @@ pub struct ResolvConf {
     /// The glibc of this process is known to obey `no-aaaa`: it asks for IPv4 addresses where both
     /// are wanted.
     pub drops_aaaa: bool,
+    /// Seconds: glibc waits so long for one server at first, musl for all of them together.
+    pub timeout: u8,
+    /// How often glibc asks each server, and musl all of them. 0: not at all.
+    pub attempts: u8,
+    /// What glibc alone does as it asks; musl knows none of it.
+    pub asking: Asking,
     /// glibc `no-reload`: later changes of the file do not count in this process.
     pub no_reload: bool,
+}
+
+/// glibc's options for questions and servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asking {
+    /// `rotate`: any server may be the first.
+    pub rotates: bool,
+    /// `use-vc`: over TCP a server's error is its answer, and each server is asked once.
+    pub over_tcp: bool,
+    /// `edns0`: an OPT record in each question.
+    pub extends: bool,
+    /// `trust-ad` (2.31): the AD bit in each question.
+    pub trusts_data: bool,
+    /// `strict-error` (2.41): one family's error is not ignored because of the other's answer.
+    pub is_strict: bool,
 }
 
 /// What besides the file decides: glibc reads these once, together with it.
@@ -101,7 +131,7 @@ impl ResolvConf {
             Libc::Musl => musl::read(text, self)?,
         }
         if self.nameserver_count == 0 {
-            self.add_nameserver(Address::v4([127, 0, 0, 1]));
+            self.add_nameserver(Address::v4([127, 0, 0, 1]), 0);
         }
         Ok(())
     }
@@ -119,24 +149,43 @@ impl ResolvConf {
         self.nameservers.get(..self.nameserver_count).unwrap_or(&[])
     }
 
+    /// The nameservers with their scopes.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = (&Address, u32)> {
+        self.nameservers().iter().zip(self.scopes.iter().copied())
+    }
+
     /// What an empty file gives, before the nameserver that is asked then.
     pub(crate) const fn empty() -> Self {
         Self {
             nameservers: [Address::UNSPECIFIED; MAX_NAMESERVERS],
             nameserver_count: 0,
+            scopes: [0; MAX_NAMESERVERS],
             search: SearchList::EMPTY,
             ndots: 1,
             no_tld_query: false,
             no_aaaa: false,
             drops_aaaa: false,
+            timeout: TIMEOUT,
+            attempts: ATTEMPTS,
+            asking: Asking {
+                rotates: false,
+                over_tcp: false,
+                extends: false,
+                trusts_data: false,
+                is_strict: false,
+            },
             no_reload: false,
         }
     }
 
     /// Takes one more nameserver; beyond [`MAX_NAMESERVERS`] none is asked.
-    fn add_nameserver(&mut self, nameserver: Address) {
-        if let Some(place) = self.nameservers.get_mut(self.nameserver_count) {
+    fn add_nameserver(&mut self, nameserver: Address, scope: u32) {
+        let count = self.nameserver_count;
+        if let Some(place) = self.nameservers.get_mut(count)
+            && let Some(its_scope) = self.scopes.get_mut(count)
+        {
             *place = nameserver;
+            *its_scope = scope;
             self.nameserver_count = self.nameserver_count.saturating_add(1);
         }
     }
@@ -144,6 +193,13 @@ impl ResolvConf {
     fn set_ndots(&mut self, number: u32) {
         self.ndots = u8::try_from(number.min(MAX_NDOTS)).unwrap_or(1);
     }
+}
+
+/// A number of seconds or attempts as the libcs cut it. One that cannot be read must not take the
+/// zone away with it, and counts as the least.
+fn bounded(text: &[u8], least: u8, most: u8) -> u8 {
+    let number = leading_number(text).map_or(u32::from(least), |number| number.min(most.into()));
+    u8::try_from(number).unwrap_or(most)
 }
 
 /// The value of a line that begins with `keyword` and white space.

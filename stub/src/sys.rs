@@ -23,13 +23,15 @@ mod object;
 mod reply;
 mod resolver_state;
 mod socket;
+mod stream;
 
 pub use debug::{debug, debug_pass, debug_reverse};
 pub use file::{FileVersion, RawOs, file_version, read_file};
+pub(crate) use heap::HeapBytes;
 pub use heap::HeapRoom;
 pub use host::{
-    allocate, allocate_zeroed, environment, errno, error_text, glibc_minor, now, release,
-    resolver_error, secure, set_errno, set_resolver_error, shuffle_seed,
+    allocate, allocate_zeroed, environment, errno, error_text, glibc_minor, monotonic, now,
+    release, resolver_error, secure, set_errno, set_resolver_error, shuffle_seed,
 };
 pub use interfaces::{InterfaceAddress, interface_addresses, interface_types};
 pub use memory::{map_anonymous, unmap_anonymous};
@@ -37,6 +39,7 @@ pub use next::{Libc, NextFunction, host_libc};
 pub use reply::{Buffer, host_entry};
 pub use resolver_state::ResolverState;
 pub use socket::{Prober, Route, SocketAddress, domain};
+pub(crate) use stream::{Failure, Ready, Stream, wait};
 
 /// The host name as the kernel knows it (`uname`'s nodename, without its NUL), for hashing and for
 /// the default search domain. At most 64 bytes; empty when the call fails.

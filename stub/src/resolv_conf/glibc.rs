@@ -1,6 +1,6 @@
 //! glibc's reading (resolv/res_init.c, `res_vinit_1` and `res_setoptions`; the same since 2.26).
 
-use super::{ResolvConf, Surroundings, Unclear, push_words, value_of};
+use super::{ResolvConf, Surroundings, UNKNOWN_SCOPE, Unclear, bounded, push_words, value_of};
 use crate::c_text::{after, is_blank, leading_number, lines, split_word, trim_start};
 use crate::literal::{parse_ipv4, parse_ipv6};
 use nss_k8s_zone::Address;
@@ -27,8 +27,8 @@ pub(super) fn read(
                 push_words(value, is_blank, read)?;
             }
         } else if let Some(value) = value_of(line, b"nameserver", is_blank) {
-            if let Some(address) = nameserver(value) {
-                read.add_nameserver(address);
+            if let Some((address, scope)) = nameserver(value) {
+                read.add_nameserver(address, scope);
             }
         } else if let Some(value) = value_of(line, b"options", is_blank) {
             read_options(value, read)?;
@@ -60,13 +60,20 @@ fn read_local_domain(value: &[u8], read: &mut ResolvConf) -> Result<(), Unclear>
 
 /// IPv4 first, as `inet_aton` reads it (what follows white space does not matter), else IPv6. An
 /// interface behind "%" that does not exist is ignored by glibc too: the address counts.
-fn nameserver(value: &[u8]) -> Option<Address> {
+fn nameserver(value: &[u8]) -> Option<(Address, u32)> {
     if let Some(octets) = parse_ipv4(value) {
-        return Some(Address::v4(octets));
+        return Some((Address::v4(octets), 0));
     }
     let (word, _) = split_word(value, is_blank);
-    let (address, _) = split_word(word, |byte| byte == b'%');
-    parse_ipv6(address).map(Address::v6)
+    let (address, scope) = split_word(word, |byte| byte == b'%');
+    let scope = match scope.get(1..) {
+        None | Some([]) => 0,
+        Some(digits) if digits.iter().all(u8::is_ascii_digit) => {
+            leading_number(digits).unwrap_or(UNKNOWN_SCOPE)
+        }
+        Some(_) => UNKNOWN_SCOPE,
+    };
+    parse_ipv6(address).map(|octets| (Address::v6(octets), scope))
 }
 
 /// Options are told by their beginnings ("rotated" is `rotate`). A number may stand behind blanks:
@@ -82,6 +89,21 @@ fn read_options(text: &[u8], read: &mut ResolvConf) -> Result<(), Unclear> {
             read.no_aaaa = true;
         } else if rest.starts_with(b"no-reload") {
             read.no_reload = true;
+        } else if let Some(number) = after(rest, b"timeout:") {
+            // Less than a second counts as one.
+            read.timeout = bounded(number, 1, 30).max(1);
+        } else if let Some(number) = after(rest, b"attempts:") {
+            read.attempts = bounded(number, 0, 5);
+        } else if rest.starts_with(b"rotate") {
+            read.asking.rotates = true;
+        } else if rest.starts_with(b"use-vc") {
+            read.asking.over_tcp = true;
+        } else if rest.starts_with(b"edns0") {
+            read.asking.extends = true;
+        } else if rest.starts_with(b"trust-ad") {
+            read.asking.trusts_data = true;
+        } else if rest.starts_with(b"strict-error") {
+            read.asking.is_strict = true;
         } else if rest.starts_with(b"-no") {
             // Clears the option since 2.41, means nothing before.
             return Err(Unclear::Option);

@@ -18,6 +18,7 @@ mod number {
     pub(super) const READ: Number = Number(0);
     pub(super) const WRITE: Number = Number(1);
     pub(super) const CLOSE: Number = Number(3);
+    pub(super) const POLL: Number = Number(7);
     pub(super) const MMAP: Number = Number(9);
     pub(super) const MUNMAP: Number = Number(11);
     pub(super) const MADVISE: Number = Number(28);
@@ -26,6 +27,7 @@ mod number {
     pub(super) const SENDTO: Number = Number(44);
     pub(super) const RECVFROM: Number = Number(45);
     pub(super) const GETSOCKNAME: Number = Number(51);
+    pub(super) const SETSOCKOPT: Number = Number(54);
     pub(super) const UNAME: Number = Number(63);
     pub(super) const GETEUID: Number = Number(107);
     pub(super) const FSTATFS: Number = Number(138);
@@ -44,6 +46,8 @@ mod number {
     pub(super) const CLOSE: Number = Number(57);
     pub(super) const READ: Number = Number(63);
     pub(super) const WRITE: Number = Number(64);
+    /// There is no `poll`; libcs call this, too.
+    pub(super) const PPOLL: Number = Number(73);
     pub(super) const NEWFSTATAT: Number = Number(79);
     pub(super) const CLOCK_GETTIME: Number = Number(113);
     pub(super) const UNAME: Number = Number(160);
@@ -53,6 +57,7 @@ mod number {
     pub(super) const GETSOCKNAME: Number = Number(204);
     pub(super) const SENDTO: Number = Number(206);
     pub(super) const RECVFROM: Number = Number(207);
+    pub(super) const SETSOCKOPT: Number = Number(208);
     pub(super) const MUNMAP: Number = Number(215);
     pub(super) const MMAP: Number = Number(222);
     pub(super) const MADVISE: Number = Number(233);
@@ -311,14 +316,59 @@ pub(super) fn connect(
 ) -> Result<(), i32> {
     let length = usize::try_from(length).map_err(|_| libc::EINVAL)?;
     let place = core::ptr::from_ref(address).addr();
-    // SAFETY: the kernel reads at most the struct, which outlives the call.
-    unsafe {
-        system_call(
-            number::CONNECT,
-            [from_int(descriptor.0), place, length, 0, 0, 0],
-        )
-    }
-    .map(|_| ())
+    // SAFETY: callers pass at most the struct's size, and the struct outlives the call.
+    unsafe { connect_to(descriptor, place, length) }
+}
+
+/// `connect` to a Unix socket: `struct sockaddr_un` up to the end of its path.
+pub(super) fn connect_local(descriptor: &Descriptor, address: &[u8]) -> Result<(), i32> {
+    // SAFETY: the kernel reads a slice that outlives the call.
+    unsafe { connect_to(descriptor, address.as_ptr().addr(), address.len()) }
+}
+
+/// # Safety
+/// `length` octets from `place` on are readable.
+unsafe fn connect_to(descriptor: &Descriptor, place: usize, length: usize) -> Result<(), i32> {
+    let arguments = [from_int(descriptor.0), place, length, 0, 0, 0];
+    // SAFETY: the caller's contract.
+    unsafe { system_call(number::CONNECT, arguments) }.map(|_| ())
+}
+
+/// `setsockopt(SOL_SOCKET, SO_LINGER, {1, 0})`: closing resets the connection, and no port waits
+/// for late packets. The result does not matter.
+pub(super) fn reset_on_close(descriptor: &Descriptor) {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    let (place, size) = ((&raw const linger).addr(), size_of::<libc::linger>());
+    let (level, option) = (from_int(libc::SOL_SOCKET), from_int(libc::SO_LINGER));
+    let arguments = [from_int(descriptor.0), level, option, place, size, 0];
+    // SAFETY: the kernel reads a struct that outlives the call.
+    let _ = unsafe { system_call(number::SETSOCKOPT, arguments) };
+}
+
+/// `poll`, at most so many milliseconds; how many are ready. EINTR is an error: whoever waits
+/// knows how long it still may.
+pub(super) fn poll(polled: &mut [libc::pollfd], milliseconds: i32) -> Result<usize, i32> {
+    let (place, count) = (polled.as_mut_ptr().addr(), polled.len());
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the kernel reads and writes `count` entries of an exclusive slice.
+    let ready = unsafe {
+        let arguments = [place, count, from_int(milliseconds), 0, 0, 0];
+        system_call(number::POLL, arguments)
+    };
+    #[cfg(target_arch = "aarch64")]
+    let ready = {
+        let time = libc::timespec {
+            tv_sec: i64::from(milliseconds / 1000),
+            tv_nsec: i64::from(milliseconds % 1000).wrapping_mul(1_000_000),
+        };
+        let arguments = [place, count, (&raw const time).addr(), 0, 0, 0];
+        // SAFETY: the same, and the kernel reads a struct that outlives the call.
+        unsafe { system_call(number::PPOLL, arguments) }
+    };
+    ready
 }
 
 /// `connect` to AF_UNSPEC: takes a datagram socket's destination and source from it.

@@ -1,6 +1,6 @@
 //! Room of the process's heap, for answers too long for the stack.
 
-use super::host::{allocate, release};
+use super::host::{allocate, allocate_zeroed, release};
 use core::ptr::NonNull;
 use nss_k8s_zone::Address;
 
@@ -33,6 +33,39 @@ impl Drop for HeapRoom {
     fn drop(&mut self) {
         // SAFETY: of `allocate`, given back once.
         unsafe { release(self.start.cast()) }
+    }
+}
+
+/// Room for octets for the length of one call.
+pub(crate) struct HeapBytes {
+    start: NonNull<u8>,
+    count: usize,
+}
+
+impl HeapBytes {
+    /// Room for `count` zeros, at least one; `None` when no memory is left. `errno` may change.
+    pub(crate) fn new(count: usize) -> Option<Self> {
+        let start = allocate_zeroed(count, 1)?;
+        Some(Self { start, count })
+    }
+
+    /// All of it.
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        // SAFETY: initialized by the allocator, and this value's alone.
+        unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.count) }
+    }
+
+    /// All of it.
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: as above.
+        unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.count) }
+    }
+}
+
+impl Drop for HeapBytes {
+    fn drop(&mut self) {
+        // SAFETY: of `allocate_zeroed`, given back once.
+        unsafe { release(self.start) }
     }
 }
 

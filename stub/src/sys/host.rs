@@ -113,6 +113,13 @@ pub fn now() -> Now {
     Now(u64::try_from(coarse_time().tv_sec).unwrap_or(0))
 }
 
+/// Monotonic milliseconds since some moment before the process began; 0 when no clock works.
+pub fn monotonic() -> u64 {
+    let time = time_of(libc::CLOCK_MONOTONIC);
+    let seconds = time.tv_sec.cast_unsigned().wrapping_mul(1000);
+    seconds.wrapping_add(time.tv_nsec.cast_unsigned() / 1_000_000)
+}
+
 /// A number that differs between calls, threads and processes well enough to start a shuffle with.
 /// No secret, and made of none.
 pub fn shuffle_seed() -> u64 {
@@ -176,15 +183,21 @@ pub fn error_text(code: i32) -> Option<&'static CStr> {
 }
 
 fn coarse_time() -> libc::timespec {
+    time_of(libc::CLOCK_REALTIME_COARSE)
+}
+
+/// What one of the kernel's clocks says; zeros when it does not work.
+#[inline]
+fn time_of(clock: c_int) -> libc::timespec {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     let Some(clock_gettime) = CLOCK_GETTIME else {
-        return call::clock(libc::CLOCK_REALTIME_COARSE).unwrap_or(time);
+        return call::clock(clock).unwrap_or(time);
     };
     // SAFETY: the function fills the struct; with a valid clock it does not fail.
-    unsafe { clock_gettime(libc::CLOCK_REALTIME_COARSE, &raw mut time) };
+    unsafe { clock_gettime(clock, &raw mut time) };
     time
 }
 

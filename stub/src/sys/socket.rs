@@ -101,6 +101,12 @@ impl SocketAddress {
         }
     }
 
+    /// The same in an IPv6 scope; an IPv4 address has none.
+    pub(super) const fn in_scope(mut self, scope: u32) -> Self {
+        self.scope = scope;
+        self
+    }
+
     /// How many of its octets the kernel and programs look at: 16 or 28.
     pub const fn length(&self) -> u32 {
         if self.domain == 2 { 16 } else { 28 }

@@ -1,0 +1,151 @@
+//! What each libc makes of the replies to its questions, taken together.
+
+use super::Asked;
+use super::queries::Queries;
+use super::reply::{Harvest, Reply};
+use crate::message::{NOERROR, NXDOMAIN};
+use crate::resolv_conf::Asking;
+use crate::sys::Libc;
+use nss_k8s_zone::{Address, Families, Family, Name};
+
+/// No musl process takes more addresses (`MAXADDRS`).
+const MUSL_ADDRESSES: usize = 48;
+
+/// What one server's replies come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// This libc asks nobody else.
+    Final(Asked),
+    /// It asks the next server, or again; with nobody left, this is what it knows.
+    Next(Asked),
+}
+
+/// Judges the replies of one server, one per query, in the order of [`Queries`]. See [`Asked`] for
+/// what `room` and `canonical` hold then. What is no reply to its question is
+/// [`Asked::NoReply`].
+pub fn judge(
+    libc: Libc,
+    asking: Asking,
+    queries: &Queries,
+    families: Families,
+    messages: [&[u8]; 2],
+    room: &mut [Address],
+    canonical: &mut Name,
+) -> Verdict {
+    let [first, second] = messages;
+    let parse = |index, message| match queries.index_of(message) {
+        Some(found) if found == index => Reply::new(queries, message),
+        _ => None,
+    };
+    let Some(first) = parse(0, first) else {
+        return Verdict::Next(Asked::NoReply);
+    };
+    let second = match queries.count() {
+        2 => match parse(1, second) {
+            Some(second) => Some(second),
+            None => return Verdict::Next(Asked::NoReply),
+        },
+        _ => None,
+    };
+    canonical.clear();
+    let family = if families.v4 { Family::V4 } else { Family::V6 };
+    let replies = [
+        Some((first, family)),
+        second.map(|reply| (reply, Family::V6)),
+    ];
+    match libc {
+        Libc::Glibc => as_glibc(asking, replies, room, canonical),
+        Libc::Musl => as_musl(replies, room, canonical),
+    }
+}
+
+/// The reply to each question and its family.
+type Replies<'m> = [Option<(Reply<'m>, Family)>; 2];
+
+/// A failure to one question is ignored when the other has a reply (resolv/res_send.c, `send_dg`);
+/// over TCP each reply is taken (`send_vc`). Then resolv/res_query.c, `__res_context_query`, and
+/// resolv/nss_dns/dns-host.c, `gaih_getanswer` and `getanswer_r`.
+#[inline(never)]
+fn as_glibc(
+    asking: Asking,
+    replies: Replies<'_>,
+    room: &mut [Address],
+    canonical: &mut Name,
+) -> Verdict {
+    let fails = |reply: &Reply<'_>| reply.is_failure() && !asking.over_tcp;
+    let mut taken = replies
+        .into_iter()
+        .flatten()
+        .filter(|(reply, _)| !fails(reply));
+    let Some((first, family)) = taken.next() else {
+        // Of two failures libc remembers the one that came first.
+        return Verdict::Next(match replies {
+            [Some((reply, _)), _] if reply.is_servfail() => Asked::ServFail,
+            _ => Asked::Refused,
+        });
+    };
+    let second = taken.next();
+    if asking.is_strict && second.is_none() && replies.iter().flatten().count() > 1 {
+        return Verdict::Next(Asked::Refused);
+    }
+    let is_empty = |reply: &Reply<'_>| reply.code != NOERROR || reply.answers == 0;
+    if is_empty(&first) && second.is_none_or(|(second, _)| is_empty(&second)) {
+        let code = match first.code {
+            NOERROR => second.map_or(NOERROR, |(second, _)| second.code),
+            code => code,
+        };
+        return Verdict::Final(match code {
+            NOERROR => Asked::NoData,
+            NXDOMAIN => Asked::NxDomain,
+            _ if first.is_servfail() => Asked::ServFail,
+            _ => Asked::Refused,
+        });
+    }
+    let mut harvest = Harvest::new(room, usize::MAX);
+    for (reply, family) in [Some((first, family)), second].into_iter().flatten() {
+        // The first answer with addresses names the host.
+        let mut other = Name::new();
+        let name = if harvest.count == 0 {
+            canonical.clear();
+            &mut *canonical
+        } else {
+            &mut other
+        };
+        if reply.read(Libc::Glibc, family, &mut harvest, name).is_err() {
+            return Verdict::Final(Asked::Unusable);
+        }
+    }
+    Verdict::Final(match harvest.count {
+        0 => Asked::Unusable,
+        count if harvest.fits() => Asked::Answer { count },
+        count => Asked::Room(count),
+    })
+}
+
+/// src/network/lookup_name.c, `name_from_dns`: a failure to either question is one of the
+/// candidate, and so is an NXDOMAIN, whichever comes first. res_msend.c accepts no other codes.
+#[inline(never)]
+fn as_musl(replies: Replies<'_>, room: &mut [Address], canonical: &mut Name) -> Verdict {
+    for (reply, _) in replies.iter().flatten() {
+        match reply.code {
+            NOERROR => {}
+            NXDOMAIN => return Verdict::Final(Asked::NxDomain),
+            _ if reply.is_servfail() => return Verdict::Next(Asked::ServFail),
+            _ => return Verdict::Next(Asked::Refused),
+        }
+    }
+    let mut harvest = Harvest::new(room, MUSL_ADDRESSES);
+    for (reply, family) in replies.into_iter().rev().flatten() {
+        if reply
+            .read(Libc::Musl, family, &mut harvest, canonical)
+            .is_err()
+        {
+            return Verdict::Final(Asked::Unusable);
+        }
+    }
+    Verdict::Final(match harvest.count {
+        0 => Asked::NoData,
+        count if harvest.fits() => Asked::Answer { count },
+        count => Asked::Room(count),
+    })
+}
