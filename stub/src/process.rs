@@ -1,7 +1,9 @@
 //! Lookups of this process: its files, its environment and the one mapping of the zone.
 
-use crate::ask::{self, Share, Way};
-use crate::files::{Files, STANDS_BEFORE_LIBC, environment};
+mod outside;
+mod path;
+
+use crate::files::{Files, STANDS_BEFORE_LIBC};
 use crate::message::kind;
 use crate::order::arrange;
 use crate::outcome::{By, Door, Outcome, Query, Reason, Said};
@@ -10,24 +12,13 @@ use crate::records::{self, RecordQuery, View};
 use crate::resolv_conf::ResolvConf;
 use crate::short_way::ShortWay;
 use crate::sys::{self, Libc, RawOs, ResolverState};
-use crate::walk::{Errands, Lookup, ignore, is_ours, walk};
+use crate::walk::{Lookup, is_ours};
 use core::ffi::CStr;
-use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
-use nss_k8s_zone::{
-    Address, External, Families, Family, Found, Name, Now, Reader, Snapshot, Unavailable, text,
-};
-
-/// Where every pod finds its zone.
-pub(crate) const ZONE_PATH: &CStr = c"/run/nss-k8s/zone.v1";
-/// The file's name in the directory that `NSS_K8S_DIR` names.
-pub(crate) const ZONE_FILE: &[u8] = b"/zone.v1";
-/// The longest path the kernel takes, its NUL included.
-const PATH_MAX: usize = 4096;
-
-/// So many addresses must have room before anybody is asked for them over the network: all that a
-/// musl process takes, and more than most names have.
-const ASKED_ROOM: usize = 48;
+use core::sync::atomic::{AtomicU32, Ordering};
+use nss_k8s_zone::{Address, Families, Family, Found, Name, Now, Reader, Snapshot, text};
+use outside::Outside;
+use path::zone_path;
+pub(crate) use path::{ZONE_FILE, ZONE_PATH, publish_path, published_path};
 
 /// The zone, mapped at first use.
 static READER: Reader = Reader::new();
@@ -68,21 +59,13 @@ fn resolve_or_pass(
     }
     let resolv_conf = files.settings.admit(&question)?;
     refuse_patched(libc, resolv_conf)?;
-    let mut outside = Outside {
-        errands: Errands::new(),
-        lookup: Lookup {
-            libc,
-            resolv_conf,
-            question: &question,
-        },
-        asks: files.settings.asks_outside(query.door),
-        external: External::Off,
-        holds: false,
+    let lookup = Lookup {
+        libc,
+        resolv_conf,
+        question: &question,
     };
-    let mut outcome = outside.walk(path, now, room, canonical)?;
-    if outside.errands.wanted().is_some() {
-        outcome = outside.run(path, now, outcome, room, canonical)?;
-    }
+    let asks = files.settings.asks_outside(query.door);
+    let outcome = Outside::new(lookup, path, now, asks).resolve(room, canonical)?;
     match files.settings.place(query.door, outcome) {
         // What came from a server is in its order.
         outcome @ (Outcome::Answer { count } | Outcome::Asked(By::Held, Said::Answer(count)))
@@ -92,108 +75,6 @@ fn resolve_or_pass(
             Ok(outcome.recount(arrange(libc, answer, sys::shuffle_seed)))
         }
         outcome => Ok(outcome),
-    }
-}
-
-/// A lookup that may need more than the zone.
-struct Outside<'o> {
-    errands: Errands,
-    lookup: Lookup<'o>,
-    /// Whether names outside the zone are asked for behind this door.
-    asks: bool,
-    /// Who asks, as of the last walk.
-    external: External,
-    /// Whether the agent's answers lie beside the zone.
-    holds: bool,
-}
-
-impl Outside<'_> {
-    /// Walks the candidates over the zone as it is now.
-    fn walk(
-        &mut self,
-        path: &CStr,
-        now: Now,
-        room: &mut [Address],
-        canonical: &mut Name,
-    ) -> Result<Outcome, Reason> {
-        let Lookup {
-            libc,
-            resolv_conf,
-            question,
-        } = self.lookup;
-        read(path, now, &mut |snapshot| {
-            if let Some(answer) = SHORT_WAY.answer(resolv_conf, snapshot, question, room, canonical)
-            {
-                return answer;
-            }
-            if self.asks {
-                self.external = snapshot.external();
-                self.holds = snapshot.holds_external();
-                self.errands.willing = self.holds || self.external != External::Off;
-            }
-            let view = View {
-                snapshot,
-                records: None,
-            };
-            let outcome = walk(
-                &self.lookup,
-                &view,
-                &mut self.errands,
-                room,
-                canonical,
-                &mut ignore,
-            );
-            if matches!(outcome, Outcome::Answer { .. }) {
-                SHORT_WAY.learn(libc, resolv_conf, snapshot);
-            }
-            outcome
-        })
-    }
-
-    /// Runs errands and walks on until nothing is wanted any more; `outcome` is what the walk came to
-    /// that wanted the first.
-    #[cold]
-    #[inline(never)]
-    fn run(
-        &mut self,
-        path: &CStr,
-        now: Now,
-        mut outcome: Outcome,
-        room: &mut [Address],
-        canonical: &mut Name,
-    ) -> Result<Outcome, Reason> {
-        let mut share = Share::new();
-        while let Some(name) = self.errands.wanted() {
-            canonical.clear();
-            let (by, way) = match self.external {
-                External::Off => return Ok(outcome),
-                External::Pod => (By::Upstream, Way::Pod),
-                External::Node => (By::Forwarder, Way::Node { zone: path }),
-            };
-            // Before anybody is asked: what comes back is not kept for a second call.
-            if room.len() < ASKED_ROOM {
-                return Ok(Outcome::Room(ASKED_ROOM));
-            }
-            let Lookup {
-                libc, resolv_conf, ..
-            } = self.lookup;
-            let families = self.lookup.families();
-            let asked = ask::ask(
-                way,
-                libc,
-                resolv_conf,
-                &mut share,
-                name.as_bytes(),
-                families,
-                room,
-                canonical,
-            );
-            if let Some(end) = self.errands.learn(&self.lookup, by, asked, canonical) {
-                return Ok(end);
-            }
-            outcome = self.walk(path, now, room, canonical)?;
-        }
-        Ok(outcome)
     }
 }
 
@@ -364,90 +245,6 @@ fn share_of(name: &[u8]) -> u16 {
     u16::try_from((hash >> 32).wrapping_mul(1000) >> 32).unwrap_or(0)
 }
 
-/// Where this process finds its zone, from its environment as of the first lookup.
-fn zone_path() -> Result<&'static CStr, Reason> {
-    /// What the environment said; 0: not looked yet.
-    static STATE: AtomicU8 = AtomicU8::new(0);
-    /// The path of state CUSTOM, NUL-terminated, and its length with the NUL.
-    static PATH: AtomicPtr<u8> = AtomicPtr::new(null_mut());
-    static LENGTH: AtomicUsize = AtomicUsize::new(0);
-    const DEFAULT: u8 = 1;
-    const CUSTOM: u8 = 2;
-    const DISABLED: u8 = 3;
-    const UNUSABLE: u8 = 4;
-    let mut state = STATE.load(Ordering::Acquire);
-    if state == 0 {
-        state = if is_set(environment(c"NSS_K8S_DISABLE")) {
-            DISABLED
-        } else {
-            match environment(c"NSS_K8S_DIR").map(CStr::to_bytes) {
-                None | Some([]) => DEFAULT,
-                Some(directory) if publish_path(&PATH, &LENGTH, directory, ZONE_FILE) => CUSTOM,
-                Some(_) => UNUSABLE,
-            }
-        };
-        // Release: who sees CUSTOM sees PATH. All threads find the same.
-        STATE.store(state, Ordering::Release);
-    }
-    match state {
-        DEFAULT => Ok(ZONE_PATH),
-        CUSTOM => published_path(&PATH, &LENGTH).ok_or(Reason::Unavailable(Unavailable::Absent)),
-        DISABLED => Err(Reason::Disabled),
-        _ => Err(Reason::Unavailable(Unavailable::Absent)),
-    }
-}
-
-/// A switch is on when it is set to anything but "" and "0": off is the safe side.
-fn is_set(value: Option<&CStr>) -> bool {
-    value.is_some_and(|value| !matches!(value.to_bytes(), b"" | b"0"))
-}
-
-/// The path that [`publish_path`] put there, if it has.
-pub(crate) fn published_path(place: &AtomicPtr<u8>, size: &AtomicUsize) -> Option<&'static CStr> {
-    let path = NonNull::new(place.load(Ordering::Acquire))?;
-    // SAFETY: published whole, never written again and never unmapped; the length was stored before
-    // the pointer, counts the NUL, and is the same for every thread.
-    Some(unsafe {
-        let length = size.load(Ordering::Relaxed);
-        CStr::from_bytes_with_nul_unchecked(core::slice::from_raw_parts(path.as_ptr(), length))
-    })
-}
-
-/// Joins the directory and the file's name in memory of our own; false when it is too long. What one
-/// place is given is always the same.
-pub(crate) fn publish_path(
-    place: &AtomicPtr<u8>,
-    size: &AtomicUsize,
-    directory: &[u8],
-    file: &[u8],
-) -> bool {
-    let length = directory.len().saturating_add(file.len());
-    if length >= PATH_MAX {
-        return false;
-    }
-    let Some(memory) = sys::map_anonymous(PATH_MAX) else {
-        return false;
-    };
-    // SAFETY: fresh zeroed memory of that length that nobody else has.
-    let text = unsafe { core::slice::from_raw_parts_mut(memory.as_ptr(), PATH_MAX) };
-    for (to, from) in text.iter_mut().zip(directory.iter().chain(file)) {
-        *to = *from;
-    }
-    size.store(length.saturating_add(1), Ordering::Relaxed);
-    // Release: who loads the pointer sees the path and its length.
-    let published = place.compare_exchange(
-        null_mut(),
-        memory.as_ptr(),
-        Ordering::Release,
-        Ordering::Relaxed,
-    );
-    if published.is_err() {
-        // SAFETY: mapped above with this length and seen by nobody.
-        unsafe { sys::unmap_anonymous(memory, PATH_MAX) }
-    }
-    true
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -462,11 +259,5 @@ mod tests {
         }
         assert!((4_700..5_300).contains(&below_half), "{below_half}");
         assert_eq!(share_of(b""), 0);
-    }
-
-    #[test]
-    fn only_nothing_and_zero_leave_a_switch_off() {
-        assert!(!is_set(None) && !is_set(Some(c"")) && !is_set(Some(c"0")));
-        assert!(is_set(Some(c"1")) && is_set(Some(c"true")));
     }
 }
