@@ -19,14 +19,16 @@
 //! The columns of a case, separated by tabs, are the call (a command of `probes/lookup.c` or `probes/resolver.c`, `{a,b}`
 //! standing for either), then who answers it through the NSS module, the shim on glibc, the shim on
 //! musl: a verdict of the debug line (`nobody`: there was no such line), several joined by commas,
-//! and other ones for some releases behind their numbers. `-`: this door is not used.
+//! and other ones for some releases behind their numbers. `-`: this door is not used. `a>b`: `a` while names outside
+//! the zone are libc's to ask for, `b` where the process asks itself (and with `forwarder` for `upstream`, where the
+//! agent does).
 
 mod template;
 
 use self::template::{alternatives, expand, take_apart};
 use crate::{
     artifacts,
-    differential::{Report, Rig},
+    differential::{Asks, Report, Rig, is_ours},
     libcs::Release,
     pod::Recipe,
     recording,
@@ -62,24 +64,56 @@ pub const FILES: &[&str] = &[
 /// With `NSS_K8S_RECORD=1` the file is written anew with who answers now (differences fail all the
 /// same), and [`recording::QUESTIONS`] gets what libc asked the cluster's DNS.
 pub fn hold(file: &str, decided: usize) -> Result<Report> {
-    let mut corpus = Corpus::load(&artifacts::fixture("corpus").join(file))?;
-    let records = env::var_os("NSS_K8S_RECORD").is_some();
-    if records {
-        corpus.forget();
+    let report = run(file, Asks::Nobody)?;
+    report.require(decided).with_context(|| recipe_of(file))?;
+    Ok(report)
+}
+
+/// Runs what libc has to ask for, in the file of that name in `corpus/`, where processes ask
+/// themselves: every case must come out as libc has it, from the giver that stands there; so many
+/// at each door by our asking.
+pub fn hold_asking(file: &str, asked: usize) -> Result<Report> {
+    let report = run(file, Asks::Pod)?;
+    report.require(0).with_context(|| recipe_of(file))?;
+    for door in Door::OURS {
+        let own = report.asked.get(&door).copied().unwrap_or(0);
+        ensure!(
+            own >= asked,
+            "{file}: {door:?}: only {own} were asked by us"
+        );
     }
-    let zone = shop::publish()?;
-    let report = Rig::new(&zone)?.run(&corpus.rooms)?;
+    Ok(report)
+}
+
+fn recipe_of(file: &str) -> String {
+    format!("{file} (who answers is written anew by NSS_K8S_RECORD=1; read the difference)")
+}
+
+fn run(file: &str, asks: Asks) -> Result<Report> {
+    let corpus = Corpus::load(&artifacts::fixture("corpus").join(file))?;
+    let records = env::var_os("NSS_K8S_RECORD").is_some();
+    let mut rooms = corpus.rooms.clone();
+    if asks != Asks::Nobody {
+        rooms.iter_mut().for_each(Room::keep_open);
+        rooms.retain(|room| !room.cases().is_empty());
+    }
     if records {
-        corpus.record(&report.givers)?;
+        rooms.iter_mut().for_each(Room::forget);
+    }
+    let zone = shop::publish_asking(asks)?;
+    let rig = Rig {
+        asks,
+        ..Rig::new(&zone)?
+    };
+    let report = rig.run(&rooms)?;
+    if records {
+        corpus.record(&report.givers, asks)?;
         recording::add_questions(&report.unrecorded)?;
     } else {
         let cases = corpus.rooms.iter().flat_map(Room::cases);
         let open = cases.filter(|case| case.who.is_none()).count();
         ensure!(open == 0, "{file}: nobody is named for {open} cases");
     }
-    report.require(decided).with_context(|| {
-        format!("{file} (who answers is written anew by NSS_K8S_RECORD=1; read the difference)")
-    })?;
     let missing = report.unrecorded.iter();
     let missing = missing.map(|(name, kind)| format!("{name}\t{}", wire::kind::to_text(*kind)));
     let missing: Vec<_> = missing.collect();
@@ -197,21 +231,16 @@ impl Corpus {
         Ok(())
     }
 
-    /// Forgets who must answer.
-    fn forget(&mut self) {
-        let lines = self.rooms.iter_mut().flat_map(|room| &mut room.lines);
-        for line in lines {
-            if let Line::Cases { who, .. } = line {
-                *who = None;
-            }
-        }
-    }
-
-    /// Writes the file anew with who answered, by room and call. Lines whose calls went different
-    /// ways are taken apart.
-    pub fn record(&self, seen: &HashMap<(String, String), [Givers; 3]>) -> Result<()> {
+    /// Writes the file anew with who answered, by room and call, while `asks`. Lines whose calls went
+    /// different ways are taken apart.
+    pub fn record(&self, seen: &HashMap<(String, String), [Givers; 3]>, asks: Asks) -> Result<()> {
         let mut text = self.preface.clone();
         for room in &self.rooms {
+            let known: HashMap<String, [Givers; 3]> = room
+                .cases()
+                .into_iter()
+                .filter_map(|case| Some((case.call, case.who?)))
+                .collect();
             let _ = writeln!(text, "== {}", room.title);
             for (name, value) in &room.settings {
                 let _ = writeln!(text, "@{}", format!("{name} {value}").trim_end());
@@ -225,7 +254,13 @@ impl Corpus {
                     Line::Cases { template, .. } => {
                         let outcome = |call: &str| {
                             let givers = seen.get(&(room.title.clone(), call.to_owned()));
-                            givers.map(print_givers)
+                            let known = known.get(call);
+                            match (givers, known) {
+                                (Some(givers), _) => {
+                                    Some(print_givers(&merge(givers, known, asks)))
+                                }
+                                (None, known) => known.map(print_givers),
+                            }
                         };
                         take_apart(&mut text, template, &outcome);
                     }
@@ -254,6 +289,27 @@ impl Room {
     pub fn set(&mut self, name: &str, value: &str) {
         let value = value.replace('\n', "\\n").replace('\t', "\\t");
         self.settings.push((name.into(), value));
+    }
+
+    /// Forgets who must answer.
+    fn forget(&mut self) {
+        for line in &mut self.lines {
+            if let Line::Cases { who, .. } = line {
+                *who = None;
+            }
+        }
+    }
+
+    /// Keeps the lines whose calls are not ours to decide by the zone or the hosts file.
+    fn keep_open(&mut self) {
+        let open = |givers: &Givers| {
+            let mut cells = givers.values();
+            cells.any(|cell| cell.contains('>') || !is_ours(cell) && !is_libcs(cell))
+        };
+        self.lines.retain(|line| match line {
+            Line::Comment(_) => false,
+            Line::Cases { who, .. } => who.iter().flatten().any(open),
+        });
     }
 
     /// What its pod is made of, but the zone and the server.
@@ -340,6 +396,55 @@ pub fn giver(reply: &Reply) -> String {
         return "nobody".into();
     }
     who.replace(", ", ",")
+}
+
+/// Who must answer, of a cell that may hold two.
+pub fn expected(cell: &str, asks: Asks) -> String {
+    let (off, pod) = cell.split_once('>').unwrap_or((cell, cell));
+    match asks {
+        Asks::Nobody => off.into(),
+        Asks::Pod => pod.into(),
+        Asks::Node => pod.replace("upstream", "forwarder"),
+    }
+}
+
+/// Whether nobody's asking would change that: what is passed for the call's own sake.
+fn is_libcs(who: &str) -> bool {
+    let known = [
+        "nobody",
+        "malformed",
+        "numeric",
+        "service",
+        "buffer",
+        "flags",
+        "hosts",
+        "v4-mapped",
+    ];
+    who.split(',').all(|part| {
+        let reason = part
+            .strip_prefix("pass(")
+            .and_then(|rest| rest.strip_suffix(')'));
+        known.contains(&reason.unwrap_or(part)) || is_ours(part)
+    })
+}
+
+/// What was seen while `asks`, with what is known of the other case.
+fn merge(seen: &[Givers; 3], known: Option<&[Givers; 3]>, asks: Asks) -> [Givers; 3] {
+    let mut merged = seen.clone();
+    for (slot, givers) in merged.iter_mut().enumerate() {
+        for (release, cell) in givers {
+            let old = known.and_then(|known| known[slot].get(release));
+            let other = |asks| old.map(|old| expected(old, asks));
+            let (off, pod) = match asks {
+                Asks::Nobody => (cell.clone(), other(Asks::Pod)),
+                _ => (other(Asks::Nobody).unwrap_or_default(), Some(cell.clone())),
+            };
+            // A case that went over to us is the same for both.
+            let pod = pod.filter(|pod| *pod != off && !is_ours(&off));
+            *cell = pod.map_or(off.clone(), |pod| format!("{off}>{pod}"));
+        }
+    }
+    merged
 }
 
 fn parse_givers(column: &str, door: Door) -> Result<Givers> {

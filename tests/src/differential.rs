@@ -4,10 +4,11 @@
 
 use crate::{
     artifacts,
-    corpus::{Case, Givers, Room, giver},
+    corpus::{Case, Givers, Room, expected, giver},
     differences::{self, Circumstances},
     dns::{Asked, Script, Server},
     libcs::Release,
+    outside,
     pod::{Pod, Recipe},
     recording::Recordings,
     reply::Reply,
@@ -35,6 +36,20 @@ pub struct Rig {
     pub guests: PathBuf,
     /// Which doors are compared with libc alone.
     pub doors: Vec<Door>,
+    /// Who asks for names outside the zone, and so which givers of a case must be right.
+    pub asks: Asks,
+}
+
+/// Who asks for names outside the zone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asks {
+    /// libc.
+    #[default]
+    Nobody,
+    /// The process itself.
+    Pod,
+    /// The agent.
+    Node,
 }
 
 /// What came of some rooms.
@@ -44,6 +59,8 @@ pub struct Report {
     pub compared: BTreeMap<Release, usize>,
     /// How many of them each door's zone decided, without a query.
     pub decided: HashMap<Door, usize>,
+    /// How many a server was asked by us for.
+    pub asked: HashMap<Door, usize>,
     /// What went wrong.
     pub failures: Vec<Failure>,
     /// Known differences, and how often each occurred.
@@ -116,6 +133,7 @@ impl Rig {
             reference: shop::world().recorded(recordings),
             guests: artifacts::guests()?,
             doors: Door::OURS.to_vec(),
+            asks: Asks::Nobody,
         })
     }
 
@@ -160,8 +178,25 @@ impl Rig {
         if room.leaves("hosts") {
             recipe.hosts = shop::HOSTS.into();
         }
-        self.enter(room, recipe, &room.environment(), releases, report)
-            .with_context(|| room.title.clone())
+        let environment = room.environment();
+        if self.asks == Asks::Nobody || !room.leaves("nsswitch") {
+            let entered = self.enter(room, recipe, &environment, releases, report);
+            return entered.with_context(|| room.title.clone());
+        }
+        // The module and the shim ask under different lines.
+        let (module, shim): (Vec<Door>, _) =
+            self.doors.iter().partition(|door| **door == Door::Nss);
+        for doors in [module, shim] {
+            let Some(door) = doors.first() else { continue };
+            recipe.nsswitch = outside::hosts_line(*door).into();
+            let rig = Self {
+                doors,
+                ..self.clone()
+            };
+            rig.enter(room, recipe.clone(), &environment, releases, report)
+                .with_context(|| room.title.clone())?;
+        }
+        Ok(())
     }
 
     /// Runs the cases of one room in a pod of this recipe.
@@ -224,6 +259,7 @@ struct Table {
     ours: Vec<(Door, Probes)>,
     /// Whether a negative answer of the NSS module ends the lookup.
     negatives_end: bool,
+    asks: Asks,
     /// Who answered the last call.
     last: Vec<(Door, String)>,
 }
@@ -274,6 +310,7 @@ impl Table {
             reference: start(plain)?,
             ours: ours.collect::<Result<_>>()?,
             negatives_end: true,
+            asks: rig.asks,
             last: Vec::new(),
         })
     }
@@ -297,7 +334,9 @@ impl Table {
             let mut reply = session
                 .ask(call)
                 .with_context(|| format!("{door:?} {release:?}"))?;
-            let asked = set(server.take_log());
+            let log = server.take_log();
+            let only_tcp = log.iter().all(|one| one.tcp);
+            let asked = set(log);
             let who = giver(&reply);
             *report.compared.entry(release).or_default() += 1;
             let at = Circumstances {
@@ -314,17 +353,30 @@ impl Table {
             }
             // The zone is read without a trace; glibc itself goes on after the module.
             let silent = reply.errno_untouched || reply.error.is_some() || !libc.errno_untouched;
-            if door != Door::Nss && is_ours(&who) && !silent {
+            let ours = is_ours(&who) || is_asked(&who);
+            if door != Door::Nss && ours && !silent {
                 failures.push((door, format!("{who}, but errno was changed")));
             }
             let own = report.decided.entry(door).or_default();
             *own += usize::from(is_ours(&who));
+            *report.asked.entry(door).or_default() += usize::from(is_asked(&who));
             let goes_on = door == Door::Nss && !self.negatives_end && who != "zone";
             if is_ours(&who) {
                 if goes_on && asked.is_subset(&asked_by_libc) {
                     // As the line has it.
                 } else if !asked.is_empty() {
                     failures.push((door, format!("{who}, but it asked {asked:?}")));
+                }
+            } else if is_asked(&who) && !goes_on {
+                // What we ask, libc would have asked, too; and libc itself asks nothing then.
+                if !asked.is_subset(&asked_by_libc) || !only_tcp {
+                    let how = if only_tcp {
+                        "over TCP"
+                    } else {
+                        "not only over TCP"
+                    };
+                    let what = format!("{who}; libc asks {asked_by_libc:?}, here {asked:?} {how}");
+                    failures.push((door, what));
                 }
             } else if !(asked == asked_by_libc
                 || who.split(',').any(is_ours) && asked.is_subset(&asked_by_libc))
@@ -335,8 +387,9 @@ impl Table {
             let slot = Door::OURS.iter().position(|one| *one == door);
             let wanted = case.who.as_ref().zip(slot);
             let wanted = wanted.and_then(|(givers, slot)| givers[slot].get(&release));
-            if wanted.is_some_and(|wanted| *wanted != who) {
-                let wanted = wanted.map_or("", String::as_str);
+            let wanted = wanted.map(|cell| expected(cell, self.asks));
+            if wanted.as_ref().is_some_and(|wanted| *wanted != who) {
+                let wanted = wanted.unwrap_or_default();
                 failures.push((door, format!("must come from {wanted}, came from {who}")));
             }
             self.last.push((door, who));
@@ -373,6 +426,9 @@ impl Report {
         for (door, count) in other.decided {
             *self.decided.entry(door).or_default() += count;
         }
+        for (door, count) in other.asked {
+            *self.asked.entry(door).or_default() += count;
+        }
         for (id, count) in other.excused {
             *self.excused.entry(id).or_default() += count;
         }
@@ -391,6 +447,15 @@ impl Report {
 pub fn is_ours(who: &str) -> bool {
     let own = |part| ["zone", "nodata", "nxdomain", "hosts"].contains(&part);
     who.split(',').all(own)
+}
+
+/// Whether the verdict says that a server was asked by us, and libc nothing.
+pub fn is_asked(who: &str) -> bool {
+    let by_us = |part: &str| {
+        let word = part.split('(').next().unwrap_or_default();
+        ["upstream", "forwarder", "held"].contains(&word)
+    };
+    who.split(',').any(by_us) && who.split(',').all(|part| by_us(part) || is_ours(part))
 }
 
 /// What was asked, however often.

@@ -5,6 +5,7 @@ pub mod cases;
 
 use crate::{
     artifacts,
+    differential::Asks,
     dns::{Behavior, Script},
     pod::{Pod, Recipe},
     wire::{kind, rcode},
@@ -19,6 +20,18 @@ pub const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-
 /// The shop, published by the real agent from its manifests.
 pub fn publish() -> Result<Agent> {
     Agent::start(&[&artifacts::fixture("fixtures/shop.yaml")], &[])
+}
+
+/// The same while `asks`.
+pub fn publish_asking(asks: Asks) -> Result<Agent> {
+    let external = match asks {
+        // The agent of today knows nothing else.
+        Asks::Nobody => return publish(),
+        Asks::Pod => "pod",
+        Asks::Node => "node",
+    };
+    let config = format!("classes: [{{name: default, external: {external}}}]\n");
+    Agent::start_configured(&[&artifacts::fixture("fixtures/shop.yaml")], &config, &[])
 }
 
 /// A pod that sees `zone` and has no DNS server at all: who answers here is us.

@@ -34,6 +34,25 @@ impl Agent {
         Self::start_in(root, options)
     }
 
+    /// The same with a configuration file.
+    pub fn start_configured(files: &[&Path], config: &str, options: &[&str]) -> Result<Self> {
+        let root = directory()?;
+        let manifests = root.path().join("manifests");
+        fs::create_dir(&manifests)?;
+        for file in files {
+            let name = file.file_name().context("a file")?;
+            fs::copy(file, manifests.join(name)).with_context(|| format!("{}", file.display()))?;
+        }
+        let path = root.path().join("config.yaml");
+        fs::write(&path, config)?;
+        let path = path.to_str().context("path")?.to_owned();
+        let all: Vec<&str> = ["--config", &path]
+            .into_iter()
+            .chain(options.iter().copied())
+            .collect();
+        Self::start_in(root, &all)
+    }
+
     /// Starts one on a directory that holds `manifests/`, and perhaps a zone already.
     pub fn start_in(root: TempDir, options: &[&str]) -> Result<Self> {
         let agent = Self::spawn(root, options)?;
