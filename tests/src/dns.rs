@@ -46,6 +46,7 @@ pub struct Script {
     recordings: Option<Arc<Recordings>>,
     upstream: Option<Upstream>,
     tcp: Tcp,
+    ttl: Option<u32>,
 }
 
 impl fmt::Debug for Script {
@@ -115,6 +116,13 @@ impl Script {
     #[must_use]
     pub fn over_tcp(mut self, tcp: Tcp) -> Self {
         self.tcp = tcp;
+        self
+    }
+
+    /// What its records have to live, in place of [`wire::TTL`].
+    #[must_use]
+    pub fn living(mut self, seconds: u32) -> Self {
+        self.ttl = Some(seconds);
         self
     }
 
@@ -190,6 +198,7 @@ impl Script {
             return Some(recording.respond(question, limit));
         }
         let mut answers = Vec::new();
+        let ttl = self.ttl.unwrap_or(wire::TTL);
         let mut owner = question.name.clone();
         for _ in 0..8 {
             if let Some(found) = self.records.get(&(owner.clone(), question.kind)) {
@@ -197,6 +206,7 @@ impl Script {
                     owner: owner.clone(),
                     kind: question.kind,
                     data: data.clone(),
+                    ttl,
                 }));
                 return respond(rcode::NOERROR, &answers);
             }
@@ -209,6 +219,7 @@ impl Script {
                 owner,
                 kind: kind::CNAME,
                 data,
+                ttl,
             });
             owner = next;
         }

@@ -98,9 +98,8 @@ impl Routed {
             }
             // After the counters.
             nft(&format!(
-                "table inet rules {{ chain forward {{ type filter hook forward priority 10;
-                 iifname \"pod0\" {rule}
-                 }} }}"
+                "table inet rules {{\nchain forward {{\ntype filter hook forward priority 10;\n\
+                 iifname \"pod0\" {rule}\n}}\n}}"
             ))
         })
     }

@@ -4,6 +4,9 @@ use crate::recording;
 use anyhow::{Context, Result, bail};
 use std::net::IpAddr;
 
+/// What CoreDNS's kubernetes plugin gives records to live, in seconds.
+pub const TTL: u32 = 5;
+
 /// Record types by number.
 pub mod kind {
     /// IPv4 address.
@@ -117,6 +120,8 @@ pub struct Record {
     pub kind: u16,
     /// The data, in wire form.
     pub data: Vec<u8>,
+    /// Seconds to live.
+    pub ttl: u32,
 }
 
 /// Reads a query. Only one question is understood, as every stub sends them.
@@ -222,6 +227,7 @@ fn soa(apex: &str) -> Record {
         owner: apex.into(),
         kind: kind::SOA,
         data,
+        ttl: TTL,
     }
 }
 
@@ -235,7 +241,7 @@ pub(crate) fn put_record(message: &mut Vec<u8>, record: &Record, asked: &str) {
     }
     message.extend(record.kind.to_be_bytes());
     message.extend(1_u16.to_be_bytes());
-    message.extend(5_u32.to_be_bytes());
+    message.extend(record.ttl.to_be_bytes());
     message.extend(u16::try_from(record.data.len()).unwrap_or(0).to_be_bytes());
     message.extend(&record.data);
 }

@@ -236,6 +236,7 @@ fn padded(right: &[u8]) -> Vec<u8> {
             owner: String::new(),
             kind: kind::TXT,
             data: vec![b'x'; data.min(1000)],
+            ttl: wire::TTL,
         };
         wire::put_record(&mut message, &record, "-");
         count += 1;

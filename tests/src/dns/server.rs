@@ -49,6 +49,7 @@ pub struct Server {
     _waiting: Vec<TcpStream>,
     /// Asks for [`MARK`].
     marker: UdpSocket,
+    address: SocketAddr,
 }
 
 struct State {
@@ -63,14 +64,20 @@ impl Server {
     /// Listens on port 53 of `address` inside the namespaces, UDP and TCP.
     pub fn start(namespaces: &Namespaces, address: &str, script: Script) -> Result<Self> {
         let address = SocketAddr::new(address.parse()?, 53);
+        Self::start_at(namespaces, address, script)
+    }
+
+    /// Listens there; port 0: on one that is free for both.
+    pub fn start_at(namespaces: &Namespaces, address: SocketAddr, script: Script) -> Result<Self> {
         let tcp = script.tcp;
-        let (udp, listener, waiting, marker) = namespaces
+        let (udp, listener, waiting, marker, address) = namespaces
             .with_network(|| {
                 let marker = UdpSocket::bind((address.ip(), 0))?;
                 let udp = UdpSocket::bind(address)?;
+                let address = udp.local_addr()?;
                 let (listener, waiting) = listen(address, tcp)?;
                 marker.connect(address)?;
-                Ok((udp, listener, waiting, marker))
+                Ok((udp, listener, waiting, marker, address))
             })
             .with_context(|| format!("DNS server on {address}"))?;
         marker.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -88,6 +95,7 @@ impl Server {
             listener: listener.as_ref().map(TcpListener::try_clone).transpose()?,
             _waiting: waiting,
             marker,
+            address,
         };
         let for_tcp = Arc::clone(&state);
         thread::spawn(move || serve_udp(&udp, &state));
@@ -95,6 +103,11 @@ impl Server {
             thread::spawn(move || serve_tcp(&listener, &for_tcp));
         }
         Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Goes on after another script; a port that nobody serves stays so.
