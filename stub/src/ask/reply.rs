@@ -15,6 +15,9 @@ const MAX_NAME: usize = 255;
 /// More compression pointers than this no name needs: each label takes two octets of its 255.
 const MAX_POINTERS: usize = 127;
 
+/// Flag TC in the header's third octet.
+const TRUNCATED: u8 = 0x02;
+
 /// Response codes (RFC 1035 section 4.1.1).
 const SERVFAIL: u8 = 2;
 const NOTIMP: u8 = 4;
@@ -74,9 +77,13 @@ impl<'r> Harvest<'r> {
 }
 
 impl<'m> Reply<'m> {
-    /// A message that [`Queries::index_of`] has found to be a reply.
+    /// A message that [`Queries::index_of`] has found to be a reply; one that is cut, which nothing
+    /// is over TCP, is none.
     pub(super) fn new(queries: &Queries, message: &'m [u8]) -> Option<Self> {
         let [_, _, flags, more, _, _, n0, n1, _, _, a0, a1] = *message.first_chunk::<HEADER>()?;
+        if flags & TRUNCATED != 0 {
+            return None;
+        }
         let code = more & 0xf;
         let answers = u16::from_be_bytes([n0, n1]);
         let is_authoritative = flags & 0x04 != 0;

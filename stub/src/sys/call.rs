@@ -27,7 +27,6 @@ mod number {
     pub(super) const SENDTO: Number = Number(44);
     pub(super) const RECVFROM: Number = Number(45);
     pub(super) const GETSOCKNAME: Number = Number(51);
-    pub(super) const SETSOCKOPT: Number = Number(54);
     pub(super) const UNAME: Number = Number(63);
     pub(super) const GETEUID: Number = Number(107);
     pub(super) const FSTATFS: Number = Number(138);
@@ -57,7 +56,6 @@ mod number {
     pub(super) const GETSOCKNAME: Number = Number(204);
     pub(super) const SENDTO: Number = Number(206);
     pub(super) const RECVFROM: Number = Number(207);
-    pub(super) const SETSOCKOPT: Number = Number(208);
     pub(super) const MUNMAP: Number = Number(215);
     pub(super) const MMAP: Number = Number(222);
     pub(super) const MADVISE: Number = Number(233);
@@ -334,20 +332,6 @@ unsafe fn connect_to(descriptor: &Descriptor, place: usize, length: usize) -> Re
     unsafe { system_call(number::CONNECT, arguments) }.map(|_| ())
 }
 
-/// `setsockopt(SOL_SOCKET, SO_LINGER, {1, 0})`: closing resets the connection, and no port waits
-/// for late packets. The result does not matter.
-pub(super) fn reset_on_close(descriptor: &Descriptor) {
-    let linger = libc::linger {
-        l_onoff: 1,
-        l_linger: 0,
-    };
-    let (place, size) = ((&raw const linger).addr(), size_of::<libc::linger>());
-    let (level, option) = (from_int(libc::SOL_SOCKET), from_int(libc::SO_LINGER));
-    let arguments = [from_int(descriptor.0), level, option, place, size, 0];
-    // SAFETY: the kernel reads a struct that outlives the call.
-    let _ = unsafe { system_call(number::SETSOCKOPT, arguments) };
-}
-
 /// `poll`, at most so many milliseconds; how many are ready. EINTR is an error: whoever waits
 /// knows how long it still may.
 pub(super) fn poll(polled: &mut [libc::pollfd], milliseconds: i32) -> Result<usize, i32> {
@@ -371,7 +355,8 @@ pub(super) fn poll(polled: &mut [libc::pollfd], milliseconds: i32) -> Result<usi
     ready
 }
 
-/// `connect` to AF_UNSPEC: takes a datagram socket's destination and source from it.
+/// `connect` to AF_UNSPEC: takes a datagram socket's destination and source from it, and resets a
+/// TCP connection.
 pub(super) fn disconnect(descriptor: &Descriptor) -> Result<(), i32> {
     // struct sockaddr: the family, which is 0, and fourteen octets.
     let address = [0_u64; 2];

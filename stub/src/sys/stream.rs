@@ -29,15 +29,23 @@ pub(crate) enum Ready {
     Later,
 }
 
-/// A connection, established or under way.
+/// A connection, established or under way. Dropped it is reset: a thousand lookups a second would
+/// otherwise leave a port in TIME_WAIT each.
 pub(crate) struct Stream(Descriptor);
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // Linux resets an established connection that is taken from its socket (net/ipv4/tcp.c,
+        // tcp_disconnect). SO_LINGER would do the same by a call that sandboxes for musl's resolver
+        // need not know. A Unix socket refuses, and is as well closed.
+        let _ = call::disconnect(&self.0);
+    }
+}
+
 impl Stream {
-    /// Begins to connect over TCP; whether that is done already (it is on loopback). Closing it will reset it: a thousand lookups a second would
-    /// otherwise leave a port in TIME_WAIT each.
+    /// Begins to connect over TCP; whether that is done already (it is on loopback).
     pub(crate) fn tcp(server: &Address, scope: u32, port: u16) -> Result<(Self, bool), Failure> {
         let socket = open(domain(server.family), libc::IPPROTO_TCP)?;
-        call::reset_on_close(&socket);
         let address = SocketAddress::new(server, port.to_be_bytes()).in_scope(scope);
         let is_done = begun(call::connect(&socket, &address, address.length()))?;
         Ok((Self(socket), is_done))
