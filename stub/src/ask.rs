@@ -267,3 +267,6 @@ fn nth<'a>(
 const fn low_bits(seed: u64) -> usize {
     (seed & 0xffff) as usize
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,6 +97,7 @@ fn as_glibc(
         return Verdict::Final(match code {
             NOERROR => Asked::NoData,
             NXDOMAIN => Asked::NxDomain,
+            // resolv/res_query.c, `__res_context_search`, looks at the first reply alone.
             _ if first.is_servfail() => Asked::ServFail,
             _ => Asked::Refused,
         });
