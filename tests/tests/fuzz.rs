@@ -7,6 +7,8 @@
     reason = "ordinary std tests; the ban is for the in-process code"
 )]
 
+#[path = "../fuzz/targets/replies.rs"]
+mod replies;
 #[path = "../fuzz/targets/stub.rs"]
 mod stub;
 #[path = "../fuzz/targets/zone.rs"]
@@ -97,6 +99,34 @@ fn any_bytes_as_resolver_files() {
 #[test]
 fn any_bytes_as_a_name() {
     run("names", 6_000, text(20), stub::names);
+}
+
+#[test]
+fn any_bytes_as_replies() {
+    run("replies", 20_000, replies(), replies::replies);
+}
+
+/// Octets that come up in records more often than others.
+fn replies() -> impl Strategy<Value = Vec<u8>> {
+    let parts: [&[u8]; 12] = [
+        b"\xc0\x0c",
+        b"\xc0\x0e",
+        b"\xc0\x1b",
+        b"\0\x01\0\x01\0\0\0\x1e\0\x04\x0a\0\0\x01",
+        b"\0\x1c\0\x01\0\0\0\x1e\0\x10\x20\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\x01",
+        b"\0\x05\0\x01\0\0\0\x1e\0\x04\x01t\xc0\x0e",
+        b"\x01t\xc0\x0e",
+        b"\x01t\0",
+        b"\0",
+        b"\x02",
+        b"\x3f",
+        b"\xff\xff",
+    ];
+    let part = select(parts.map(<[u8]>::to_vec).to_vec());
+    let head = (any::<[u8; 2]>(), 0_u8..8, 0_u8..6, 0_u8..5);
+    (head, vec(part, 0..24)).prop_map(|((options, flags, code, count), parts)| {
+        [&options[..], &[flags, code, count], &parts.concat()].concat()
+    })
 }
 
 /// So many tokens at most.
