@@ -13,11 +13,13 @@
     reason = "an ordinary std program, unlike the libraries in other people's processes"
 )]
 
+pub mod answer;
 pub mod cli;
 pub mod command;
 pub mod config;
 pub mod dump;
 pub mod forward;
+pub mod listen;
 pub mod manifests;
 pub mod model;
 pub mod objects;
