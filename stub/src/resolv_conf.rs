@@ -115,7 +115,8 @@ impl ResolvConf {
         Ok(read)
     }
 
-    /// The same in place, whatever was there: a copy is 4 KiB of somebody else's stack.
+    /// The same in place, where nothing was read yet but, perhaps, this text: a copy is 4 KiB of
+    /// somebody else's stack, and reading options again changes none.
     pub(crate) fn parse_here(
         &mut self,
         libc: Libc,
@@ -125,7 +126,8 @@ impl ResolvConf {
         if text.iter().any(|byte| *byte == 0) {
             return Err(Unclear::Nul);
         }
-        *self = Self::empty();
+        self.nameserver_count = 0;
+        self.search.clear();
         match libc {
             Libc::Glibc => glibc::read(text, surroundings, self)?,
             Libc::Musl => musl::read(text, self)?,
