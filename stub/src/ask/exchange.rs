@@ -130,7 +130,7 @@ impl<'q> Lane<'q> {
         unsent: &'q [u8],
         awaits: [bool; 2],
         into: usize,
-    ) -> Result<Option<Self>, Broken> {
+    ) -> Result<Self, Broken> {
         let opened = match peer {
             Peer::Nameserver {
                 address,
@@ -140,13 +140,13 @@ impl<'q> Lane<'q> {
             Peer::Local { directory } => Stream::local(directory, SOCKET_FILE),
         };
         let (stream, is_established) = opened.map_err(|failure| broken(failure, false))?;
-        Ok(Some(Self {
+        Ok(Self {
             stream,
             unsent,
             is_established,
             awaits,
             into,
-        }))
+        })
     }
 
     /// Whether every reply is here.
@@ -203,17 +203,30 @@ pub(super) fn exchange(
     replies: &mut [Incoming; 2],
 ) -> Result<[usize; 2], Broken> {
     let mut places = [0; 2];
+    let mut lanes = [None, None];
     let has_two = queries.count() > 1;
-    let mut lanes = match peer {
-        Peer::Nameserver { .. } if has_two => [
-            Lane::open(peer, queries.framed(0), [true, false], 0)?,
-            Lane::open(peer, queries.framed(1), [false, true], 1)?,
-        ],
-        _ => [
-            Lane::open(peer, queries.as_bytes(), [true, has_two], 0)?,
-            None,
-        ],
-    };
+    let apart = has_two && matches!(peer, Peer::Nameserver { .. });
+    for (into, place) in lanes.iter_mut().enumerate() {
+        let (unsent, awaits) = match (into, apart) {
+            (0, false) => (queries.as_bytes(), [true, has_two]),
+            (0, true) => (queries.framed(0), [true, false]),
+            (_, true) => (queries.framed(1), [false, true]),
+            (_, false) => continue,
+        };
+        *place = Some(Lane::open(peer, unsent, awaits, into)?);
+    }
+    converse(queries, deadlines, replies, &mut lanes, &mut places).map(|()| places)
+}
+
+/// The same on connections that are open; they are closed in one place, by who opened them.
+#[inline(never)]
+fn converse(
+    queries: &Queries,
+    deadlines: Deadlines,
+    replies: &mut [Incoming; 2],
+    lanes: &mut [Option<Lane<'_>>; 2],
+    places: &mut [usize; 2],
+) -> Result<(), Broken> {
     // Who is not connected yet could only be told to wait.
     let is_up = |lane: &Option<Lane<'_>>| lane.as_ref().is_some_and(|lane| lane.is_established);
     let mut ready = lanes.each_ref().map(is_up);
@@ -222,7 +235,7 @@ pub(super) fn exchange(
         for (slot, is_ready) in lanes.iter_mut().zip(ready) {
             let Some(lane) = slot else { continue };
             if is_ready {
-                let moved = lane.advance(queries, replies, &mut places);
+                let moved = lane.advance(queries, replies, places);
                 moved.map_err(|failure| broken(failure, lane.is_established))?;
             }
             is_connected &= lane.is_established;
@@ -230,9 +243,9 @@ pub(super) fn exchange(
                 *slot = None;
             }
         }
-        let [first, second] = &lanes;
+        let [first, second] = &*lanes;
         if first.is_none() && second.is_none() {
-            return Ok(places);
+            return Ok(());
         }
         let deadline = if is_connected {
             deadlines.replied

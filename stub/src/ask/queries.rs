@@ -1,5 +1,6 @@
 //! Messages out: the one or two questions for a candidate, ready for a stream.
 
+use crate::c_text::is_word;
 use crate::message::kind;
 use crate::resolv_conf::Asking;
 use nss_k8s_zone::Families;
@@ -18,7 +19,7 @@ const OPTION: [u8; 11] = [0, 0, kind::OPT as u8, 0x04, 0xb0, 0, 0, 0, 0, 0, 0];
 /// The longest message.
 const MAX_QUERY: usize = PREFIX + HEADER + MAX_NAME + KIND + OPTION.len();
 /// The longest label.
-const MAX_LABEL: usize = 63;
+pub(super) const MAX_LABEL: usize = 63;
 
 /// `A`, `AAAA` or both in this order, each behind its length, one behind the other.
 pub struct Queries {
@@ -27,8 +28,10 @@ pub struct Queries {
     length: usize,
     /// Where the second message's length begins; `length` when there is one message.
     middle: usize,
-    /// Octets of name, type and class in either.
-    question: usize,
+    /// Octets of the name in either.
+    name: usize,
+    /// Identifier and the octet that tells the types apart, of each.
+    marks: [([u8; 2], u8); 2],
 }
 
 impl Queries {
@@ -39,23 +42,28 @@ impl Queries {
             octets: [0; 2 * MAX_QUERY],
             length: 0,
             middle: 0,
-            question: 0,
+            name: 0,
+            marks: [([0; 2], 0); 2],
         };
         let [a, b, c, d, ..] = seed.to_ne_bytes();
-        let first = u16::from_ne_bytes([a, b]);
         // Never the same twice.
-        let second = first ^ u16::from_ne_bytes([c, d]).max(1);
-        if families.v4 {
-            queries.write(name, kind::A, first, asking)?;
+        let second = [a ^ c.max(1), b ^ d];
+        let only = match (families.v4, families.v6) {
+            (true, true) => None,
+            (true, false) => Some(kind::A),
+            (false, true) => Some(kind::AAAA),
+            (false, false) => return None,
+        };
+        queries.marks = [
+            ([a, b], only.unwrap_or(kind::A) as u8),
+            (second, kind::AAAA as u8),
+        ];
+        queries.write(0, name, asking)?;
+        queries.middle = queries.length;
+        if only.is_none() {
+            queries.write(1, name, asking)?;
         }
-        if families.v6 {
-            queries.middle = queries.length;
-            queries.write(name, kind::AAAA, second, asking)?;
-        }
-        if queries.middle == 0 {
-            queries.middle = queries.length;
-        }
-        (queries.length > 0).then_some(queries)
+        Some(queries)
     }
 
     /// How many there are.
@@ -78,63 +86,49 @@ impl Queries {
         .unwrap_or(&[])
     }
 
-    /// One message.
-    fn message(&self, index: usize) -> &[u8] {
-        self.framed(index).get(PREFIX..).unwrap_or(&[])
-    }
-
     /// Which question this is the reply to. Some servers leave the question out of a reply that
     /// says no more than that they failed; glibc takes it then (resolv/res_send.c, `send_dg`).
+    #[inline(never)]
     pub(super) fn index_of(&self, reply: &[u8]) -> Option<usize> {
-        let [_, _, flags, code, q0, q1, ..] = *reply.first_chunk::<HEADER>()?;
+        let (header, rest) = reply.split_first_chunk::<HEADER>()?;
+        let [i0, i1, flags, code, q0, q1, ..] = *header;
+        let [first, second] = self.marks;
+        let (index, kind) = if first.0 == [i0, i1] {
+            (0, first.1)
+        } else if second.0 == [i0, i1] && self.count() > 1 {
+            (1, second.1)
+        } else {
+            return None;
+        };
         // A response to a standard query.
         if flags & 0xf8 != 0x80 {
             return None;
         }
-        let count = u16::from_be_bytes([q0, q1]);
-        let is_bare = count == 0 && reply.len() == HEADER && super::reply::is_failure(code & 0xf);
-        (0..self.count()).find(|index| {
-            let query = self.message(*index);
-            let has_identifier = query.first_chunk::<2>() == reply.first_chunk::<2>();
-            let end = HEADER.saturating_add(self.question);
-            let question = query.get(HEADER..end);
-            let same = count == 1
-                && question.is_some_and(|question| {
-                    // Only letters of names are told apart by this.
-                    let theirs = reply.get(HEADER..end);
-                    theirs.is_some_and(|theirs| theirs.eq_ignore_ascii_case(question))
-                });
-            has_identifier && (is_bare || same)
-        })
+        let is_answered = match u16::from_be_bytes([q0, q1]) {
+            0 => rest.is_empty() && super::reply::is_failure(code & 0xf),
+            1 => {
+                let (name, behind) = rest.split_at_checked(self.name)?;
+                let ours = self.octets.get(PREFIX + HEADER..)?.get(..self.name)?;
+                behind.first_chunk() == Some(&[0, kind, 0, 1]) && is_word(name, ours)
+            }
+            _ => false,
+        };
+        is_answered.then_some(index)
     }
 
     /// Where the records of a reply begin.
     pub(super) const fn records_at(&self) -> usize {
-        HEADER.saturating_add(self.question)
+        HEADER.saturating_add(self.name).saturating_add(KIND)
     }
 
     #[inline(never)]
-    fn write(&mut self, name: &[u8], kind: u16, identifier: u16, asking: Asking) -> Option<()> {
+    fn write(&mut self, index: usize, name: &[u8], asking: Asking) -> Option<()> {
         let start = self.length;
-        let [i0, i1] = identifier.to_be_bytes();
-        let (data, extends) = (asking.trusts_data, asking.extends);
-        // RD; AD; one question, and one additional record.
-        let header = [
-            0,
-            0,
-            i0,
-            i1,
-            0x01,
-            if data { 0x20 } else { 0 },
-            0,
-            1,
-            0,
-            0,
-            0,
-            0,
-            0,
-            u8::from(extends),
-        ];
+        let ([i0, i1], kind) = *self.marks.get(index)?;
+        let data = if asking.trusts_data { 0x20 } else { 0 };
+        let more = u8::from(asking.extends);
+        // RD; AD; one question, and perhaps one additional record.
+        let header = [0, 0, i0, i1, 0x01, data, 0, 1, 0, 0, 0, 0, 0, more];
         self.push(&header)?;
         let question = self.length;
         for label in name.split(|byte| *byte == b'.') {
@@ -144,13 +138,13 @@ impl Queries {
             self.push(&[u8::try_from(label.len()).ok()?])?;
             self.push(label)?;
         }
-        let [k0, k1] = kind.to_be_bytes();
-        self.push(&[0, k0, k1, 0, 1])?;
-        self.question = self.length.saturating_sub(question);
-        if self.question > MAX_NAME.saturating_add(KIND) {
+        self.push(&[0])?;
+        self.name = self.length.saturating_sub(question);
+        if self.name > MAX_NAME {
             return None;
         }
-        if extends {
+        self.push(&[0, kind, 0, 1])?;
+        if asking.extends {
             self.push(&OPTION)?;
         }
         let length = self.length.saturating_sub(start).saturating_sub(PREFIX);
@@ -184,6 +178,10 @@ mod tests {
         is_strict: false,
     };
 
+    fn message(queries: &Queries, index: usize) -> &[u8] {
+        &queries.framed(index)[PREFIX..]
+    }
+
     #[test]
     fn messages_are_their_octets() {
         let queries = Queries::new(b"a.example", Families::BOTH, PLAIN, 0x0202_0102).unwrap();
@@ -196,7 +194,7 @@ mod tests {
             assert_eq!(framed[14..25], *name);
             assert_eq!(framed[25..], [0, kind, 0, 1]);
         }
-        assert_ne!(queries.message(0)[..2], queries.message(1)[..2]);
+        assert_ne!(message(&queries, 0)[..2], message(&queries, 1)[..2]);
         let both = [queries.framed(0), queries.framed(1)].concat();
         assert_eq!(queries.as_bytes(), both);
     }
@@ -208,7 +206,7 @@ mod tests {
             assert_eq!(queries.count(), 1);
             assert_eq!(queries.as_bytes(), queries.framed(0));
             assert_eq!(queries.framed(1), b"");
-            assert_eq!(queries.message(0)[16], kind);
+            assert_eq!(message(&queries, 0)[16], kind);
         }
     }
 
@@ -220,7 +218,7 @@ mod tests {
             ..PLAIN
         };
         let queries = Queries::new(b"a", Families::V4, asking, 7).unwrap();
-        let message = queries.message(0);
+        let message = message(&queries, 0);
         assert_eq!(message[2..12], *b"\x01\x20\0\x01\0\0\0\0\0\x01");
         assert!(message.ends_with(&[0, 0, 41, 4, 0xb0, 0, 0, 0, 0, 0, 0]));
     }
@@ -229,7 +227,11 @@ mod tests {
     fn identifiers_differ_whatever_the_seed() {
         for seed in [0, u64::MAX, 0x0001_0001, 0xffff] {
             let queries = Queries::new(b"a", Families::BOTH, PLAIN, seed).unwrap();
-            assert_ne!(queries.message(0)[..2], queries.message(1)[..2], "{seed}");
+            assert_ne!(
+                message(&queries, 0)[..2],
+                message(&queries, 1)[..2],
+                "{seed}"
+            );
         }
     }
 
@@ -257,7 +259,7 @@ mod tests {
     fn replies_belong_to_one_question() {
         let queries = Queries::new(b"a.example", Families::BOTH, PLAIN, 99).unwrap();
         for index in [0, 1] {
-            let mut reply = queries.message(index).to_vec();
+            let mut reply = message(&queries, index).to_vec();
             assert_eq!(queries.index_of(&reply), None, "a query is no reply");
             reply[2] |= 0x80;
             assert_eq!(queries.index_of(&reply), Some(index));
@@ -277,7 +279,7 @@ mod tests {
     #[test]
     fn a_failure_needs_no_question() {
         let queries = Queries::new(b"a", Families::BOTH, PLAIN, 99).unwrap();
-        let mut reply = queries.message(1)[..HEADER].to_vec();
+        let mut reply = message(&queries, 1)[..HEADER].to_vec();
         reply[2] |= 0x80;
         reply[5] = 0;
         for (code, expected) in [

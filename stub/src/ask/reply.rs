@@ -1,7 +1,8 @@
 //! One message in. Nothing of it is trusted: every octet is looked up by a checked index, every name
 //! is at most 255 octets over at most so many pointers, and each record is read once.
 
-use super::queries::{HEADER, Queries};
+use super::queries::{HEADER, MAX_LABEL, Queries};
+use crate::c_text::is_word;
 use crate::message::{NOERROR, kind};
 use crate::sys::Libc;
 use nss_k8s_zone::{Address, Family, Name};
@@ -10,10 +11,10 @@ use nss_k8s_zone::{Address, Family, Name};
 const INTERNET: u16 = 1;
 /// Octets between a record's owner and its data: type, class, time to live, length.
 const FIXED: usize = 10;
-/// The longest name on the wire.
-const MAX_NAME: usize = 255;
-/// More compression pointers than this no name needs: each label takes two octets of its 255.
-const MAX_POINTERS: usize = 127;
+/// From here on the first octet of a label is that of a pointer (RFC 1035 section 4.1.4).
+const POINTER: u8 = 0xc0;
+/// More pointers than this no name needs: each label takes two octets of its 255.
+const MAX_POINTERS: u8 = 127;
 
 /// Flag TC in the header's third octet.
 const TRUNCATED: u8 = 0x02;
@@ -107,6 +108,11 @@ impl<'m> Reply<'m> {
         is_failure(self.code) || self.is_lame
     }
 
+    /// Whether it holds no records that count.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.code != NOERROR || self.answers == 0
+    }
+
     /// Whether its server says that it failed.
     pub(super) const fn is_servfail(&self) -> bool {
         self.code == SERVFAIL
@@ -137,68 +143,80 @@ impl<'m> Reply<'m> {
         harvest: &mut Harvest<'_>,
         canonical: &mut Name,
     ) -> Option<()> {
+        let is_glibc = libc == Libc::Glibc;
         let wanted = match family {
             Family::V4 => kind::A,
             Family::V6 => kind::AAAA,
         };
-        let mut expected = HEADER;
+        // The question's name, then each target.
+        let mut expected = Name::new();
+        self.read_name(HEADER, &mut expected)?;
         let mut at = self.records_at;
         for _ in 0..self.answers {
-            let owner = at;
-            at = self.end_of_name(at)?;
+            let mut owner = Name::new();
+            at = self.read_name(at, &mut owner)?;
             let fixed = self.message.get(at..)?.first_chunk::<FIXED>()?;
             let [k0, k1, c0, c1, _, _, _, _, l0, l1] = *fixed;
             let kind = u16::from_be_bytes([k0, k1]);
             let start = at.checked_add(FIXED)?;
             at = start.checked_add(usize::from(u16::from_be_bytes([l0, l1])))?;
             let data = self.message.get(start..at)?;
-            let is_address = kind == kind::A || kind == kind::AAAA;
-            if !is_address && kind != kind::CNAME {
+            let is_alias = kind == kind::CNAME;
+            if !is_alias && kind != kind::A && kind != kind::AAAA {
                 continue;
             }
             if u16::from_be_bytes([c0, c1]) != INTERNET {
                 return None;
             }
-            if libc == Libc::Glibc && is_address && !self.is_same_name(owner, expected) {
-                return None;
-            }
-            if !is_address {
-                let mut target = Name::new();
-                let end = self.read_name(start, &mut target)?;
-                if libc == Libc::Glibc && end != at {
+            if is_alias {
+                expected.clear();
+                let end = self.read_name(start, &mut expected)?;
+                if is_glibc && end != at {
                     return None;
                 }
-                if is_host_name(libc, target.as_bytes())? {
-                    *canonical = target;
+                if is_host_name(libc, expected.as_bytes())? {
+                    *canonical = expected;
                 }
-                expected = start;
+            } else if is_glibc
+                && (kind != wanted || !is_word(owner.as_bytes(), expected.as_bytes()))
+            {
+                return None;
             } else if kind == wanted {
                 harvest.push(match family {
-                    Family::V4 => Address::v4(data.try_into().ok()?),
-                    Family::V6 => Address::v6(data.try_into().ok()?),
+                    Family::V4 => Address::v4(*exactly(data)?),
+                    Family::V6 => Address::v6(*exactly(data)?),
                 });
-            } else if libc == Libc::Glibc {
-                return None;
             }
         }
         Some(())
     }
 
-    /// Where a name ends that begins at `at`.
-    fn end_of_name(&self, at: usize) -> Option<usize> {
-        let mut labels = Labels::new(self.message, at);
-        while !labels.next()?.is_empty() {}
-        labels.end
-    }
-
-    /// The same, and the name as text.
+    /// Appends the name at `at` as text; where it ends. `None` as well for a label with a dot in
+    /// it, which text cannot tell from two.
+    #[inline(never)]
     fn read_name(&self, at: usize, name: &mut Name) -> Option<usize> {
-        let mut labels = Labels::new(self.message, at);
+        // Behind the name, where it stands: known from the first pointer or the last label on.
+        let mut end = None;
+        let mut pointers = MAX_POINTERS;
+        let mut at = at;
         loop {
-            let label = labels.next()?;
-            if label.is_empty() {
-                return labels.end;
+            let (length, rest) = self.message.get(at..)?.split_first()?;
+            let next = at.checked_add(1)?;
+            if *length >= POINTER {
+                pointers = pointers.checked_sub(1)?;
+                if end.is_none() {
+                    end = Some(next.checked_add(1)?);
+                }
+                at = usize::from(u16::from_be_bytes([length & !POINTER, *rest.first()?]));
+                continue;
             }
+            if *length == 0 {
+                return Some(end.unwrap_or(next));
+            }
+            if usize::from(*length) > MAX_LABEL {
+                return None;
+            }
+            let label = rest.get(..usize::from(*length))?;
             let fits = if name.is_empty() {
                 name.push(label)
             } else {
@@ -207,20 +225,16 @@ impl<'m> Reply<'m> {
             if !fits || label.iter().any(|byte| *byte == b'.') {
                 return None;
             }
+            at = next.checked_add(label.len())?;
         }
     }
+}
 
-    /// Whether two names in the message differ in letter case at most (RFC 4343).
-    fn is_same_name(&self, one: usize, other: usize) -> bool {
-        let mut one = Labels::new(self.message, one);
-        let mut other = Labels::new(self.message, other);
-        loop {
-            match (one.next(), other.next()) {
-                (Some([]), Some([])) => return true,
-                (Some(one), Some(other)) if one.eq_ignore_ascii_case(other) => {}
-                _ => return false,
-            }
-        }
+/// All of a record's data, if it has this length.
+fn exactly<const LENGTH: usize>(data: &[u8]) -> Option<&[u8; LENGTH]> {
+    match data.split_first_chunk() {
+        Some((data, [])) => Some(data),
+        _ => None,
     }
 }
 
@@ -241,57 +255,5 @@ fn is_host_name(libc: Libc, name: &[u8]) -> Option<bool> {
         Libc::Glibc if !is_plain || name.is_empty() || name.starts_with(b"-") => None,
         Libc::Glibc => Some(true),
         Libc::Musl => Some(is_plain && !has_underscore && !name.is_empty()),
-    }
-}
-
-/// The labels of a name, the last one empty.
-struct Labels<'m> {
-    message: &'m [u8],
-    at: usize,
-    /// Behind the name, where it stands; known from the first pointer or the last label on.
-    end: Option<usize>,
-    /// Octets that the name may still have.
-    left: usize,
-    /// Pointers that may still be followed.
-    pointers: usize,
-}
-
-impl<'m> Labels<'m> {
-    const fn new(message: &'m [u8], at: usize) -> Self {
-        Self {
-            message,
-            at,
-            end: None,
-            left: MAX_NAME,
-            pointers: MAX_POINTERS,
-        }
-    }
-
-    /// `None`: there is no name.
-    #[inline(never)]
-    fn next(&mut self) -> Option<&'m [u8]> {
-        loop {
-            let (length, rest) = self.message.get(self.at..)?.split_first()?;
-            match length >> 6 {
-                0 => {
-                    let label = rest.get(..usize::from(*length))?;
-                    let size = label.len().checked_add(1)?;
-                    self.left = self.left.checked_sub(size)?;
-                    self.at = self.at.checked_add(size)?;
-                    if label.is_empty() && self.end.is_none() {
-                        self.end = Some(self.at);
-                    }
-                    return Some(label);
-                }
-                3 => {
-                    self.pointers = self.pointers.checked_sub(1)?;
-                    if self.end.is_none() {
-                        self.end = Some(self.at.checked_add(2)?);
-                    }
-                    self.at = usize::from(u16::from_be_bytes([length & 0x3f, *rest.first()?]));
-                }
-                _ => return None,
-            }
-        }
     }
 }

@@ -72,25 +72,28 @@ fn as_glibc(
     room: &mut [Address],
     canonical: &mut Name,
 ) -> Verdict {
-    let fails = |reply: &Reply<'_>| reply.is_failure() && !asking.over_tcp;
-    let mut taken = replies
-        .into_iter()
-        .flatten()
-        .filter(|(reply, _)| !fails(reply));
-    let Some((first, family)) = taken.next() else {
+    let taken = replies.each_ref().map(|reply| {
+        reply
+            .as_ref()
+            .filter(|(reply, _)| asking.over_tcp || !reply.is_failure())
+    });
+    let (first, second) = match taken {
+        [Some(first), second] => (first, second),
+        [None, Some(second)] => (second, None),
         // Of two failures libc remembers the one that came first.
-        return Verdict::Next(match replies {
-            [Some((reply, _)), _] if reply.is_servfail() => Asked::ServFail,
-            _ => Asked::Refused,
-        });
+        [None, None] => {
+            return Verdict::Next(match replies {
+                [Some((reply, _)), _] if reply.is_servfail() => Asked::ServFail,
+                _ => Asked::Refused,
+            });
+        }
     };
-    let second = taken.next();
-    if asking.is_strict && second.is_none() && replies.iter().flatten().count() > 1 {
+    let has_two = matches!(replies, [_, Some(_)]);
+    if asking.is_strict && has_two && second.is_none() {
         return Verdict::Next(Asked::Refused);
     }
-    let is_empty = |reply: &Reply<'_>| reply.code != NOERROR || reply.answers == 0;
-    if is_empty(&first) && second.is_none_or(|(second, _)| is_empty(&second)) {
-        let code = match first.code {
+    if first.0.is_empty() && second.is_none_or(|(second, _)| second.is_empty()) {
+        let code = match first.0.code {
             NOERROR => second.map_or(NOERROR, |(second, _)| second.code),
             code => code,
         };
@@ -98,12 +101,12 @@ fn as_glibc(
             NOERROR => Asked::NoData,
             NXDOMAIN => Asked::NxDomain,
             // resolv/res_query.c, `__res_context_search`, looks at the first reply alone.
-            _ if first.is_servfail() => Asked::ServFail,
+            _ if first.0.is_servfail() => Asked::ServFail,
             _ => Asked::Refused,
         });
     }
     let mut harvest = Harvest::new(room, usize::MAX);
-    for (reply, family) in [Some((first, family)), second].into_iter().flatten() {
+    for (reply, family) in [Some(first), second].into_iter().flatten() {
         // The first answer with addresses names the host.
         let mut other = Name::new();
         let name = if harvest.count == 0 {
@@ -112,15 +115,14 @@ fn as_glibc(
         } else {
             &mut other
         };
-        if reply.read(Libc::Glibc, family, &mut harvest, name).is_err() {
+        if reply
+            .read(Libc::Glibc, *family, &mut harvest, name)
+            .is_err()
+        {
             return Verdict::Final(Asked::Unusable);
         }
     }
-    Verdict::Final(match harvest.count {
-        0 => Asked::Unusable,
-        count if harvest.fits() => Asked::Answer { count },
-        count => Asked::Room(count),
-    })
+    harvest.verdict(Asked::Unusable)
 }
 
 /// src/network/lookup_name.c, `name_from_dns`: a failure to either question is one of the
@@ -144,9 +146,16 @@ fn as_musl(replies: Replies<'_>, room: &mut [Address], canonical: &mut Name) -> 
             return Verdict::Final(Asked::Unusable);
         }
     }
-    Verdict::Final(match harvest.count {
-        0 => Asked::NoData,
-        count if harvest.fits() => Asked::Answer { count },
-        count => Asked::Room(count),
-    })
+    harvest.verdict(Asked::NoData)
+}
+
+impl Harvest<'_> {
+    /// `none` is what it is to have found nothing.
+    fn verdict(&self, none: Asked) -> Verdict {
+        Verdict::Final(match self.count {
+            0 => none,
+            count if self.fits() => Asked::Answer { count },
+            count => Asked::Room(count),
+        })
+    }
 }

@@ -55,22 +55,9 @@ impl Stream {
     /// counts as gone.
     pub(crate) fn local(directory: &[u8], file: &[u8]) -> Result<(Self, bool), Failure> {
         let mut address = [0_u8; LOCAL_HEADER + LOCAL_PATH];
-        let middle = LOCAL_HEADER.saturating_add(directory.len());
-        let end = middle.saturating_add(file.len());
-        // A NUL stays behind the path.
-        if end >= address.len() {
-            return Err(Failure::There);
-        }
-        let [a, b] = LOCAL_FAMILY.to_ne_bytes();
-        if let Some([first, second, path @ ..]) = address.get_mut(..end) {
-            (*first, *second) = (a, b);
-            let octets = directory.iter().chain(file);
-            for (place, octet) in path.iter_mut().zip(octets) {
-                *place = *octet;
-            }
-        }
+        let length = place_path(&mut address, directory, file).ok_or(Failure::There)?;
         let socket = open(libc::AF_UNIX, 0)?;
-        let address = address.get(..=end).unwrap_or(&[]);
+        let address = address.get(..length).unwrap_or(&[]);
         match call::connect_local(&socket, address) {
             Err(libc::EAGAIN) => Err(Failure::There),
             other => begun(other).map(|is_done| (Self(socket), is_done)),
@@ -89,6 +76,20 @@ impl Stream {
             other => other,
         }
     }
+}
+
+/// Writes a `struct sockaddr_un`; its length with the path's NUL. `None`: the path is too long.
+fn place_path(address: &mut [u8], directory: &[u8], file: &[u8]) -> Option<usize> {
+    let room = address.len();
+    let (family, path) = address.split_first_chunk_mut::<LOCAL_HEADER>()?;
+    *family = LOCAL_FAMILY.to_ne_bytes();
+    let (first, rest) = path.split_at_mut_checked(directory.len())?;
+    first.copy_from_slice(directory);
+    let (second, [_, unused @ ..]) = rest.split_at_mut_checked(file.len())? else {
+        return None;
+    };
+    second.copy_from_slice(file);
+    room.checked_sub(unused.len())
 }
 
 /// Waits until one of two streams can go on, a signal came, or `milliseconds` are over; which ones
