@@ -6,8 +6,10 @@
 #[path = "ask/servers.rs"]
 mod servers;
 
-use nss_k8s_stub::Families;
-use nss_k8s_stub::ask::{Asked, Share};
+use nss_k8s_stub::ask::{Asked, Share, Way, ask_port};
+use nss_k8s_stub::resolv_conf::{ResolvConf, Surroundings};
+use nss_k8s_stub::sys::Libc;
+use nss_k8s_stub::{Address, Families, Name};
 use servers::*;
 use std::io::Write;
 use std::net::TcpListener;
@@ -283,6 +285,55 @@ fn the_right_reply_may_follow_wrong_ones() {
         answer(stream, query);
     });
     assert_eq!(GLIBC.ask(&[&server], "a"), good_answer());
+}
+
+#[test]
+fn a_flood_of_wrong_replies_is_left() {
+    let server = serve(|stream, query| {
+        let mut lie = query.reply(0, &[Record::v4(1)]);
+        lie[0] ^= 1;
+        let flood = framed(&lie).repeat(1_000);
+        while stream.write_all(&flood).is_ok() {}
+    });
+    let client = Client {
+        options: "timeout:2",
+        ..GLIBC
+    };
+    let begin = Instant::now();
+    assert_eq!(client.ask(&[&server], "a"), Got::no(Asked::NoReply));
+    let took = begin.elapsed();
+    assert!(took >= Duration::from_millis(499), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn servers_may_have_ipv6_addresses() {
+    let listener = TcpListener::bind("[::1]:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let seen = std::thread::spawn(move || {
+        for stream in listener.incoming().take(2) {
+            let mut stream = stream.unwrap();
+            let query = read_query(&mut stream).unwrap();
+            answer(&mut stream, &query);
+            let _ = read_query(&mut stream);
+        }
+    });
+    let text = b"nameserver ::1\nsearch a.example\n";
+    let resolv_conf = ResolvConf::parse(Libc::Glibc, text, &Surroundings::default()).unwrap();
+    let mut room = [Address::UNSPECIFIED; 8];
+    let asked = ask_port(
+        port,
+        Way::Pod,
+        Libc::Glibc,
+        &resolv_conf,
+        &mut Share::new(),
+        b"a",
+        Families::BOTH,
+        &mut room,
+        &mut Name::new(),
+    );
+    assert_eq!(asked, Asked::Answer { count: 4 });
+    seen.join().unwrap();
 }
 
 #[test]

@@ -231,6 +231,55 @@ fn option_lines() {
 }
 
 #[test]
+fn options_say_how_servers_are_asked() {
+    // text, (timeout, attempts) on glibc, on musl
+    let cases = [
+        ("", (5, 2), (5, 2)),
+        ("options timeout:3 attempts:4\n", (3, 4), (3, 4)),
+        ("options timeout:99 attempts:99\n", (30, 5), (60, 10)),
+        ("options timeout:0 attempts:0\n", (1, 0), (0, 0)),
+        ("options timeout:-1 attempts:-1\n", (1, 0), (5, 2)),
+        ("options timeout: attempts:x\n", (1, 0), (5, 2)),
+        ("options timeout:9999999999\n", (1, 2), (0, 2)),
+        ("options xtimeout:7\n", (5, 2), (7, 2)),
+    ];
+    for (text, on_glibc, on_musl) in cases {
+        for (libc, expected) in [(Glibc, on_glibc), (Musl, on_musl)] {
+            let read = parse(libc, text).unwrap();
+            assert_eq!((read.timeout, read.attempts), expected, "{libc:?} {text}");
+        }
+    }
+    let text = "options rotate use-vc edns0 trust-ad strict-error\n";
+    let all = Asking {
+        rotates: true,
+        over_tcp: true,
+        extends: true,
+        trusts_data: true,
+        is_strict: true,
+    };
+    assert_eq!(parse(Glibc, text).unwrap().asking, all);
+    assert_eq!(parse(Musl, text).unwrap().asking, Asking::default());
+}
+
+#[test]
+fn scopes_are_numbers_or_not_known() {
+    for (text, scope) in [
+        ("fe80::1", 0),
+        ("fe80::1%2", 2),
+        ("fd00::1%", 0),
+        ("fe80::1%lo", UNKNOWN_SCOPE),
+        ("fe80::1%99999999999", UNKNOWN_SCOPE),
+    ] {
+        let text = format!("nameserver 10.0.0.1\nnameserver {text}\n");
+        let read = parse(Glibc, &text).unwrap();
+        let scopes: Vec<_> = read.servers().map(|(_, scope)| scope).collect();
+        assert_eq!(scopes, [0, scope], "{text}");
+    }
+    let read = parse(Musl, "nameserver fe80::1%2\n").unwrap();
+    assert_eq!(read.servers().map(|(_, scope)| scope).last(), Some(2));
+}
+
+#[test]
 fn the_environment_counts_on_glibc_only() {
     let text = b"search file\noptions ndots:2\n";
     let entries = |libc, local_domain: &str| {
