@@ -27,6 +27,7 @@ mod reply;
 mod service;
 pub mod settings;
 pub mod socket;
+mod tls;
 mod upstream;
 mod wire;
 

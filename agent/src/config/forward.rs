@@ -3,7 +3,10 @@
 use super::text::{Name, ObjectName, Period};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 /// The forwarder.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -112,6 +115,9 @@ pub struct Upstream {
     /// The name in its certificate, over TLS
     #[serde(default)]
     pub tls_name: Option<Name>,
+    /// A PEM file with the authorities to trust, over TLS; absent: the machine's
+    #[serde(default)]
+    pub tls_ca: Option<PathBuf>,
     /// It answers several queries of one connection out of order (RFC 7766 section 6.2.1.1)
     #[serde(default)]
     pub pipeline: bool,
@@ -125,6 +131,7 @@ impl Upstream {
             port: None,
             transport: Transport::Auto,
             tls_name: None,
+            tls_ca: None,
             pipeline: false,
         }
     }

@@ -39,6 +39,8 @@ pub struct CacheSettings {
     pub recheck: Duration,
     /// Names hit so often in a lifetime are asked for again before it ends; 0: none is.
     pub prefetch_hits: u32,
+    /// They are when so many hundredths of it are left, or a second.
+    pub prefetch_percent: u8,
 }
 
 impl Default for CacheSettings {
@@ -56,7 +58,8 @@ impl Default for CacheSettings {
             stale_ttl: 30,
             stale_after: Duration::from_millis(1800),
             recheck: Duration::from_secs(5),
-            prefetch_hits: 3,
+            prefetch_hits: 2,
+            prefetch_percent: 10,
         }
     }
 }
@@ -264,15 +267,17 @@ impl Slot {
         self.key.len() + self.reply.size() + OVERHEAD
     }
 
-    /// Whether it is in its last tenth, or last second, and was hit often enough.
-    fn wants_refresh(&self, hits: u32, now: Instant) -> bool {
+    /// Whether it is about to expire and was hit often enough.
+    fn wants_refresh(&self, settings: &CacheSettings, now: Instant) -> bool {
+        let hits = settings.prefetch_hits;
         let lifetime = self.expires - self.stored;
-        let margin = (lifetime / 10).max(Duration::from_secs(1));
+        let last = lifetime * settings.prefetch_percent.into() / 100;
+        let margin = last.max(Duration::from_secs(1));
         hits > 0
             && self.heat >= hits
             && !self.refreshing
             && self.reply.verdict() != Verdict::Failure
-            && lifetime > Duration::from_secs(2)
+            && lifetime >= Duration::from_secs(2)
             && now < self.expires
             && now + margin >= self.expires
     }
@@ -288,8 +293,9 @@ impl Shard {
     }
 
     fn find(&mut self, key: &[u8], class: Option<&Class>, now: Instant) -> Found {
-        let hits = self.settings.prefetch_hits;
-        let Some(slot) = self.slot_mut(key) else {
+        let settings = &self.settings;
+        let slot = self.index.get(key).and_then(|at| self.slots.get_mut(*at));
+        let Some(slot) = slot.and_then(Option::as_mut) else {
             return Found::Nothing;
         };
         if now >= slot.lapses {
@@ -301,8 +307,9 @@ impl Shard {
             let rest = now < slot.rest_until;
             return Found::Stale { reply, rest };
         }
-        slot.heat = (slot.heat + 1).min(hits.saturating_mul(HEAT_LIMIT));
-        let refresh = slot.wants_refresh(hits, now);
+        let limit = settings.prefetch_hits.saturating_mul(HEAT_LIMIT);
+        slot.heat = slot.heat.saturating_add(1).min(limit);
+        let refresh = slot.wants_refresh(settings, now);
         slot.refreshing |= refresh;
         let new_to_class = class.is_some_and(|class| remember(&mut slot.classes, class));
         Found::Fresh {
@@ -348,7 +355,8 @@ impl Shard {
             lapses: expires + stale_for,
             rest_until: now,
             heat: carried_heat(old.as_ref(), demand, hits, now),
-            used: true,
+            // One that is asked for a single time makes room first.
+            used: old.is_some(),
             refreshing: false,
             classes: classes.clone(),
         };
@@ -375,12 +383,12 @@ impl Shard {
     }
 
     fn sweep(&mut self, now: Instant, gone: &mut Vec<Gone>, hot: &mut Vec<Arc<[u8]>>) {
-        let hits = self.settings.prefetch_hits;
+        let settings = &self.settings;
         let mut lapsed = Vec::new();
         for slot in self.slots.iter_mut().flatten() {
             if now >= slot.lapses {
                 lapsed.push(Arc::clone(&slot.key));
-            } else if slot.wants_refresh(hits, now) {
+            } else if slot.wants_refresh(settings, now) {
                 slot.refreshing = true;
                 hot.push(Arc::clone(&slot.key));
             }
@@ -471,3 +479,6 @@ fn carried_heat(old: Option<&Slot>, demand: Demand, hits: u32, now: Instant) -> 
 fn whole_seconds(age: Duration) -> u32 {
     u32::try_from(age.as_secs()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

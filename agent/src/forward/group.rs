@@ -14,6 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 /// The attempts that one question has at most.
@@ -35,6 +36,8 @@ pub(super) struct Group {
     pub(super) is_default: bool,
     /// It is the cluster DNS.
     pub(super) is_cluster: bool,
+    /// How often an upstream that failed is probed.
+    pub(super) probe_every: Duration,
     next: AtomicUsize,
 }
 
@@ -87,6 +90,7 @@ impl Routing {
                 policy: group.policy,
                 is_default: is_cluster || is_default(group),
                 is_cluster,
+                probe_every: group.probe_every,
                 next: AtomicUsize::new(0),
             });
             for zone in &group.zones {

@@ -10,10 +10,8 @@ use std::{
 };
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-/// How often a failed upstream is probed at first, and how long a probe waits.
-const PROBE_EVERY: Duration = Duration::from_millis(500);
-/// How often at last.
-const PROBE_AT_LAST: Duration = Duration::from_secs(5);
+/// How often a failed upstream is probed at last, as a multiple of how often at first.
+const PROBE_SLOWDOWN: u32 = 8;
 /// How long a probe waits for its answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the search for a loop waits for its answer.
@@ -84,6 +82,9 @@ pub(super) async fn tend(forwarder: Weak<Inner>) {
         for upstream in routing.upstreams() {
             upstream.close_old();
         }
+        if !inner.settings.load().loop_probe {
+            continue;
+        }
         for upstream in routing
             .groups()
             .filter(|it| it.is_default)
@@ -135,8 +136,9 @@ pub(super) fn watch_over(inner: &Arc<Inner>, upstream: &Arc<Upstream>, group: &G
     };
     let Some(question) = question else { return };
     let upstream = Arc::downgrade(upstream);
+    let every = group.probe_every;
     inner.runtime.spawn(async move {
-        let mut pause = PROBE_EVERY;
+        let mut pause = every;
         loop {
             let Some(upstream) = upstream.upgrade() else {
                 return;
@@ -154,7 +156,7 @@ pub(super) fn watch_over(inner: &Arc<Inner>, upstream: &Arc<Upstream>, group: &G
             }
             drop(upstream);
             sleep(pause).await;
-            pause = (pause * 2).min(PROBE_AT_LAST);
+            pause = (pause * 2).min(every * PROBE_SLOWDOWN);
         }
     });
 }

@@ -1,8 +1,9 @@
 //! What the forwarder is told: upstreams in groups, the cache's bounds, limits.
 
-use super::{cache::CacheSettings, pool::PoolSettings};
+use super::{Lifetimes, cache::CacheSettings, pool::PoolSettings};
+use crate::config;
 use hickory_proto::rr::Name;
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +21,9 @@ pub struct Settings {
     pub attempt_timeout: Duration,
     /// How long opening a connection may take.
     pub connect_timeout: Duration,
-    /// A name of the cluster zone, asked for when the health of the cluster DNS is probed.
+    /// Whether it is searched for loops: whether the default upstreams forward to this agent.
+    pub loop_probe: bool,
+    /// The apex of the cluster zone, asked for when the health of the cluster DNS is probed.
     pub cluster_zone: Name,
 }
 
@@ -33,7 +36,65 @@ impl Default for Settings {
             timeout: Duration::from_secs(5),
             attempt_timeout: Duration::from_secs(2),
             connect_timeout: Duration::from_secs(1),
+            loop_probe: true,
             cluster_zone: Name::root(),
+        }
+    }
+}
+
+impl Settings {
+    /// Of the configuration file's section; `cluster_zone` is the apex.
+    pub fn of(forward: &config::Forward, cluster_zone: &config::Name) -> Self {
+        let pool = PoolSettings {
+            idle: forward.idle.duration(),
+            age: forward.max_age.duration(),
+        };
+        let of_all = GroupSettings {
+            max_connections: forward.max_connections,
+            pool,
+            ..GroupSettings::default()
+        };
+        let mut groups: Vec<GroupSettings> = forward
+            .groups
+            .iter()
+            .map(|group| of_all.with(group))
+            .collect();
+        if !groups
+            .iter()
+            .any(|group| group.zones.iter().any(Name::is_root))
+        {
+            groups.push(of_all);
+        }
+        let stale = &forward.serve_stale;
+        let prefetch = &forward.prefetch;
+        let defaults = CacheSettings::default();
+        Self {
+            groups,
+            cache: CacheSettings {
+                entries: forward.cache.entries,
+                bytes: forward.cache.bytes,
+                lifetimes: Lifetimes {
+                    min: seconds(forward.cache.min_ttl),
+                    max: seconds(forward.cache.max_ttl),
+                    negative: seconds(forward.cache.max_negative_ttl),
+                    failure: defaults.lifetimes.failure,
+                },
+                stale_for: match stale.enabled {
+                    true => stale.max_age.duration(),
+                    false => Duration::ZERO,
+                },
+                stale_ttl: seconds(stale.ttl),
+                stale_after: stale.wait.duration(),
+                prefetch_hits: if prefetch.enabled { prefetch.hits } else { 0 },
+                prefetch_percent: prefetch.percent,
+                ..defaults
+            },
+            max_concurrent: forward.max_concurrent,
+            timeout: forward.deadline.duration(),
+            attempt_timeout: forward.timeout.duration(),
+            loop_probe: forward.loop_probe,
+            cluster_zone: name(cluster_zone),
+            ..Self::default()
         }
     }
 }
@@ -53,6 +114,8 @@ pub struct GroupSettings {
     pub max_connections: usize,
     /// How long connections live.
     pub pool: PoolSettings,
+    /// How often an upstream that failed is probed at first; less often later.
+    pub probe_every: Duration,
 }
 
 impl Default for GroupSettings {
@@ -62,8 +125,27 @@ impl Default for GroupSettings {
             upstreams: Vec::new(),
             policy: Policy::default(),
             max_fails: 2,
-            max_connections: 256,
+            max_connections: 64,
             pool: PoolSettings::default(),
+            probe_every: Duration::from_millis(500),
+        }
+    }
+}
+
+impl GroupSettings {
+    /// A group of the configuration file, with what is said there of all.
+    fn with(&self, group: &config::Group) -> Self {
+        Self {
+            zones: group.zones.iter().map(name).collect(),
+            upstreams: group.upstreams.iter().map(UpstreamSettings::of).collect(),
+            policy: match group.policy {
+                config::Policy::Random => Policy::Random,
+                config::Policy::RoundRobin => Policy::RoundRobin,
+                config::Policy::Sequential => Policy::Sequential,
+            },
+            max_fails: group.max_fails,
+            probe_every: group.health_check.duration(),
+            ..self.clone()
         }
     }
 }
@@ -77,18 +159,37 @@ pub struct UpstreamSettings {
     pub transport: Transport,
     /// The name in its certificate, for `tls`; nothing: its address.
     pub tls_name: Option<String>,
+    /// A PEM file with the authorities to trust, for `tls`; nothing: the machine's.
+    pub tls_ca: Option<PathBuf>,
     /// It answers several questions of one connection in any order (RFC 7766 6.2.1.1), so that one
     /// connection serves all. CoreDNS does not: it takes them one after the other.
     pub pipeline: bool,
 }
 
 impl UpstreamSettings {
+    /// A server of the configuration file.
+    fn of(upstream: &config::Upstream) -> Self {
+        Self {
+            address: upstream.socket_address(),
+            transport: match upstream.transport {
+                config::Transport::Auto => Transport::Auto,
+                config::Transport::Tcp => Transport::Tcp,
+                config::Transport::Udp => Transport::Udp,
+                config::Transport::Tls => Transport::Tls,
+            },
+            tls_name: upstream.tls_name.as_ref().map(|it| it.as_str().to_owned()),
+            tls_ca: upstream.tls_ca.clone(),
+            pipeline: upstream.pipeline,
+        }
+    }
+
     /// Over TCP, one question at a time.
     pub fn tcp(address: SocketAddr) -> Self {
         Self {
             address,
             transport: Transport::Tcp,
             tls_name: None,
+            tls_ca: None,
             pipeline: false,
         }
     }
@@ -118,4 +219,17 @@ pub enum Policy {
     RoundRobin,
     /// Always from the first on.
     Sequential,
+}
+
+/// Whole seconds, the most that fit.
+fn seconds(period: config::Period) -> u32 {
+    u32::try_from(period.duration().as_secs()).unwrap_or(u32::MAX)
+}
+
+/// A name as hickory knows it. The configuration's names are sound; one that hickory refuses all
+/// the same would become the root.
+fn name(name: &config::Name) -> Name {
+    let mut name = Name::from_ascii(name.as_str()).unwrap_or_default();
+    name.set_fqdn(true);
+    name
 }

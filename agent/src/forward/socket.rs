@@ -5,6 +5,7 @@
 //! nothing of credentials, and every pod has limits of its own.
 
 use super::{Class, metrics::Metrics};
+use crate::config;
 use futures::{StreamExt, stream::FuturesUnordered};
 use std::{
     collections::HashMap,
@@ -24,6 +25,8 @@ use tokio::{
 
 /// How long accepting waits after it failed, for want of descriptors most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Messages under way on one connection; more are not read.
+const PIPELINE_LIMIT: usize = 64;
 /// The first room for queries; two of them fit.
 const READ_ROOM: usize = 1024;
 /// The length before a message.
@@ -50,7 +53,7 @@ pub struct Client {
 pub struct Limits {
     /// Connections at a time; more wait in the socket's backlog.
     pub connections: usize,
-    /// Messages under way on one connection; more are not read.
+    /// Messages under way on all its connections; more wait.
     pub in_flight: usize,
     /// How long a connection may stay without a message under way, or its client without reading.
     pub idle: Duration,
@@ -63,9 +66,21 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1024,
-            in_flight: 64,
+            in_flight: 1024,
             idle: Duration::from_secs(10),
             total: 16_384,
+        }
+    }
+}
+
+impl Limits {
+    /// Of the configuration file's section.
+    pub fn of(sockets: &config::Sockets) -> Self {
+        Self {
+            connections: sockets.connections,
+            in_flight: sockets.in_flight,
+            idle: sockets.idle.duration(),
+            ..Self::default()
         }
     }
 }
@@ -174,6 +189,7 @@ fn bind(path: &Path) -> io::Result<(UnixListener, u64)> {
 /// Accepts connections until it is aborted; its connections end with it.
 async fn listen<S: Service>(listener: UnixListener, client: Client, shared: Arc<Shared<S>>) {
     let permits = Arc::new(Semaphore::new(shared.limits.connections));
+    let in_flight = Arc::new(Semaphore::new(shared.limits.in_flight));
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
@@ -194,10 +210,11 @@ async fn listen<S: Service>(listener: UnixListener, client: Client, shared: Arc<
             continue;
         };
         let (client, shared) = (client.clone(), Arc::clone(&shared));
+        let in_flight = Arc::clone(&in_flight);
         connections.spawn(async move {
             let _permits = (permit, total);
             let _count = Counted::new(&shared.metrics);
-            if let Err(error) = serve(stream, &client, &shared).await {
+            if let Err(error) = serve(stream, &client, &in_flight, &shared).await {
                 tracing::debug!(client = &*client.name, %error, "connection ended");
             }
         });
@@ -224,6 +241,7 @@ impl Drop for Counted<'_> {
 async fn serve<S: Service>(
     mut stream: UnixStream,
     client: &Client,
+    in_flight: &Semaphore,
     shared: &Shared<S>,
 ) -> io::Result<()> {
     let limits = &shared.limits;
@@ -233,17 +251,21 @@ async fn serve<S: Service>(
     let mut ended = false;
     loop {
         let mut used = 0;
-        while answers.len() < limits.in_flight
+        while answers.len() < PIPELINE_LIMIT
             && let Some(message) = first_message(&received[used..])
         {
             let end = used + PREFIX + message.len();
             shared.metrics.socket_requests.inc();
             let query: Box<[u8]> = message.into();
-            answers.push(async move { shared.service.answer(&query, client).await });
+            answers.push(async move {
+                // It is never closed.
+                let _permit = in_flight.acquire().await;
+                shared.service.answer(&query, client).await
+            });
             used = end;
         }
         received.drain(..used);
-        let full = answers.len() >= limits.in_flight;
+        let full = answers.len() >= PIPELINE_LIMIT;
         if ended && answers.is_empty() {
             return Ok(());
         }

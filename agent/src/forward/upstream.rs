@@ -5,6 +5,7 @@ use super::{
     metrics::{Metrics, UpstreamMetrics},
     pool::{Pool, Timed},
     settings::{GroupSettings, Settings, Transport, UpstreamSettings},
+    tls::Trust,
     wire::{self, Wire},
 };
 use futures::StreamExt;
@@ -13,6 +14,7 @@ use hickory_net::{
     proto::op::{DnsRequest, DnsRequestOptions, Message, ResponseCode},
     runtime::TokioRuntimeProvider,
     tcp::TcpClientStream,
+    tls::tls_exchange,
     udp::UdpClientStream,
     xfer::{DnsExchange, DnsRequestSender},
 };
@@ -90,6 +92,8 @@ pub(super) struct Upstream {
     looping: AtomicBool,
     /// When it is to be seen whether it loops; nothing: at once.
     loop_check: Mutex<Option<Instant>>,
+    /// For `tls`; nothing if it cannot be used.
+    trust: Option<Trust>,
     metrics: UpstreamMetrics,
 }
 
@@ -107,7 +111,13 @@ impl Upstream {
         all: &Settings,
         metrics: &Metrics,
     ) -> Self {
+        let trust = (settings.transport == Transport::Tls).then(|| Trust::new(&settings));
+        let trust = trust.and_then(|trust| {
+            let told = |error| tracing::error!(upstream = %settings.address, %error, "no TLS");
+            trust.map_err(told).ok()
+        });
         Self {
+            trust,
             metrics: metrics.upstream(settings.address),
             settings,
             group: group.clone(),
@@ -230,7 +240,7 @@ impl Upstream {
     async fn ask_stream(&self, question: &Question, deadline: Instant) -> Result<Message, Trouble> {
         let query = query(question, None);
         let asking = async {
-            if self.settings.pipeline && self.settings.transport != Transport::Tls {
+            if self.settings.pipeline {
                 self.ask_pipeline(&query, question, deadline).await
             } else {
                 self.ask_wire(&query, question).await
@@ -279,11 +289,25 @@ impl Upstream {
 
     async fn connect(&self) -> Result<Wire, Trouble> {
         self.metrics.connections.inc();
-        let opening = Wire::tcp(self.settings.address, self.connect_timeout);
-        // hickory's own limit covers the connection only.
+        let address = self.settings.address;
+        let opening = async {
+            match (&self.trust, self.settings.transport) {
+                (Some(trust), Transport::Tls) => Wire::tls(address, trust.clone()).await,
+                (None, Transport::Tls) => Err(Trouble::Connect("TLS cannot be used".into())),
+                _ => Wire::tcp(address, self.connect_timeout).await,
+            }
+        };
+        self.in_time(opening).await
+    }
+
+    /// Opening a connection, TLS and all, takes so long at most.
+    async fn in_time<T>(
+        &self,
+        opening: impl Future<Output = Result<T, Trouble>>,
+    ) -> Result<T, Trouble> {
         match tokio::time::timeout(self.connect_timeout, opening).await {
             Ok(result) => result,
-            Err(_) => Err(Trouble::Connect("no answer to SYN in time".into())),
+            Err(_) => Err(Trouble::Connect("it took too long".into())),
         }
     }
 
@@ -330,13 +354,22 @@ impl Upstream {
         let limit = deadline
             .saturating_duration_since(now)
             .max(self.connect_timeout);
-        let opening =
-            TcpClientStream::exchange(address, None, limit, Some(PIPELINE_LIMIT), provider);
-        let exchange = match tokio::time::timeout(self.connect_timeout, opening).await {
-            Ok(Ok(exchange)) => exchange,
-            Ok(Err(error)) => return Err(Trouble::Connect(error.to_string())),
-            Err(_) => return Err(Trouble::Connect("no answer to SYN in time".into())),
+        let most = Some(PIPELINE_LIMIT);
+        let opening = async {
+            let opened = match (&self.trust, self.settings.transport) {
+                (Some(trust), Transport::Tls) => {
+                    let config = trust.config.as_ref().clone();
+                    let name = trust.name.clone();
+                    tls_exchange(address, name, config, limit, most, provider).await
+                }
+                (None, Transport::Tls) => {
+                    return Err(Trouble::Connect("TLS cannot be used".into()));
+                }
+                _ => TcpClientStream::exchange(address, None, limit, most, provider).await,
+            };
+            opened.map_err(|error| Trouble::Connect(error.to_string()))
         };
+        let exchange = self.in_time(opening).await?;
         let retire = now + self.group.pool.age;
         *pipeline = Some(Pipeline {
             exchange: exchange.clone(),

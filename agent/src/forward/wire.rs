@@ -2,13 +2,14 @@
 //! directly. hickory's multiplexer above it would answer 33 questions at a time with "busy", and
 //! gives no way to keep to one.
 
-use super::{Question, upstream::Trouble};
+use super::{Question, tls::Trust, upstream::Trouble};
 use futures::{FutureExt, Stream, StreamExt};
 use hickory_net::{
     BufDnsStreamHandle, DnsStreamHandle, NetError,
     proto::op::{Message, MessageType, SerialMessage},
     runtime::TokioRuntimeProvider,
     tcp::TcpClientStream,
+    tls::tls_client_connect,
 };
 use std::{net::SocketAddr, time::Duration};
 
@@ -27,6 +28,21 @@ impl Wire {
     pub(super) async fn tcp(peer: SocketAddr, limit: Duration) -> Result<Self, Trouble> {
         let provider = TokioRuntimeProvider::new();
         let (opening, sender) = TcpClientStream::new(peer, None, Some(limit), provider);
+        let stream = opening
+            .await
+            .map_err(|error| Trouble::Connect(error.to_string()))?;
+        let stream = Box::new(stream);
+        Ok(Self {
+            stream,
+            sender,
+            peer,
+        })
+    }
+
+    /// Opens a TCP connection and TLS on it (RFC 7858), within hickory's own limit of 5 seconds.
+    pub(super) async fn tls(peer: SocketAddr, trust: Trust) -> Result<Self, Trouble> {
+        let provider = TokioRuntimeProvider::new();
+        let (opening, sender) = tls_client_connect(peer, trust.name, trust.config, provider);
         let stream = opening
             .await
             .map_err(|error| Trouble::Connect(error.to_string()))?;
