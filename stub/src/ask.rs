@@ -25,6 +25,7 @@ use exchange::{Broken, Deadlines, Incoming, Peer, exchange};
 use nss_k8s_zone::{Address, Families, Name};
 pub use queries::Queries;
 use servers::{SKIP, SKIP_ABSENT, SKIP_HUNG, Server};
+use verdict::weigh;
 pub use verdict::{Verdict, judge};
 
 /// Who is asked.
@@ -136,74 +137,180 @@ pub fn ask_port(
     room: &mut [Address],
     canonical: &mut Name,
 ) -> Asked {
-    let asking = resolv_conf.asking;
     let seed = shuffle_seed();
-    let Some(queries) = Queries::new(name, families, asking, seed) else {
+    let Some(queries) = Queries::new(name, families, resolv_conf.asking, seed) else {
         return Asked::NoReply;
     };
-    let mut replies = [Incoming::new(), Incoming::new()];
-    let count = match way {
-        Way::Pod => resolv_conf.nameservers().len(),
-        Way::Node { .. } => 1,
+    let rounds = Rounds {
+        port,
+        way,
+        libc,
+        resolv_conf,
+        families,
+        queries: &queries,
+        first: low_bits(seed),
     };
-    let first = if asking.rotates { low_bits(seed) } else { 0 };
-    let mut known = Asked::NoReply;
-    for _ in 0..rounds(way, libc, resolv_conf) {
-        let mut has_missed = false;
-        for turn in 0..count {
-            let Some((server, peer)) = nth(way, resolv_conf, port, first.wrapping_add(turn)) else {
-                return Asked::NoReply;
-            };
-            let now = monotonic();
-            let left = share.left(now, resolv_conf);
-            if left == 0 {
-                return Asked::NoReply;
-            }
-            let second = now / 1000;
-            if server.is_skipped(second) {
-                has_missed = true;
-                continue;
-            }
-            // Who is slow leaves something to the servers behind it.
-            let behind = u64::try_from(count.saturating_sub(turn))
-                .unwrap_or(1)
-                .max(1);
-            let its_share = left.div_ceil(behind);
-            let deadlines = Deadlines {
-                connected: now.saturating_add(its_share.min(CONNECT)),
-                replied: now.saturating_add(its_share),
-            };
-            match exchange(peer, &queries, deadlines, &mut replies) {
-                Ok(places) => {
-                    server.answered();
-                    let messages =
-                        places.map(|place| replies.get(place).map_or(&[][..], Incoming::as_bytes));
-                    match judge(libc, asking, &queries, families, messages, room, canonical) {
-                        Verdict::Final(asked) => return asked,
-                        Verdict::Next(asked) => known = asked,
-                    }
+    let mut replies = [Incoming::new(), Incoming::new()];
+    rounds.run(share, &mut replies, room, canonical)
+}
+
+/// What stays the same from server to server.
+struct Rounds<'r> {
+    port: u16,
+    way: Way<'r>,
+    libc: Libc,
+    resolv_conf: &'r ResolvConf,
+    families: Families,
+    queries: &'r Queries,
+    /// Chooses the first server for `rotate`.
+    first: usize,
+}
+
+impl<'r> Rounds<'r> {
+    /// Asks one server after the other, and all of them again, until libc would be content.
+    #[inline(never)]
+    fn run(
+        &self,
+        share: &mut Share,
+        replies: &mut [Incoming; 2],
+        room: &mut [Address],
+        canonical: &mut Name,
+    ) -> Asked {
+        let count = match self.way {
+            Way::Pod => self.resolv_conf.nameservers().len(),
+            Way::Node { .. } => 1,
+        };
+        let mut known = Asked::NoReply;
+        for _ in 0..self.count() {
+            let mut has_missed = false;
+            for turn in 0..count {
+                let Some((server, peer)) = self.server(turn) else {
+                    return Asked::NoReply;
+                };
+                let now = monotonic();
+                let is_first = share.deadline == 0;
+                let left = share.left(now, self.resolv_conf);
+                if left == 0 {
+                    return Asked::NoReply;
                 }
-                Err(broken) => {
+                if server.is_skipped(now / 1000) {
                     has_missed = true;
-                    match (broken, way) {
-                        (Broken::Here, _) => return Asked::NoReply,
-                        (Broken::Refused, Way::Pod) => server.refused(second, SKIP),
-                        (Broken::Refused, Way::Node { .. }) => server.refused(second, SKIP_ABSENT),
-                        (Broken::Failed, Way::Pod) => server.failed(second, SKIP),
-                        (Broken::Failed, Way::Node { .. }) => server.failed(second, SKIP_HUNG),
+                    continue;
+                }
+                // Who is slow leaves something to the servers behind it.
+                let behind = count.saturating_sub(turn).max(1);
+                let its_share = left.div_ceil(u64::try_from(behind).unwrap_or(1));
+                let deadlines = Deadlines {
+                    connected: now.saturating_add(its_share.min(CONNECT)),
+                    replied: now.saturating_add(its_share),
+                };
+                match exchange(peer, self.queries, deadlines, replies) {
+                    Ok(places) => {
+                        server.answered();
+                        match self.weigh(replies, places, room, canonical) {
+                            Verdict::Final(asked) => return asked,
+                            Verdict::Next(asked) => known = asked,
+                        }
+                    }
+                    Err(Broken::Here) => return Asked::NoReply,
+                    Err(broken) => {
+                        has_missed = true;
+                        let now = monotonic();
+                        // The rest of a share may have been too little for any server.
+                        if is_first || its_share >= CONNECT || now < deadlines.connected {
+                            self.remember(server, broken, now / 1000);
+                        }
                     }
                 }
+                for incoming in &mut *replies {
+                    incoming.clear();
+                }
             }
-            for incoming in &mut replies {
-                incoming.clear();
+            // A failure of all is libc's result only if all were asked: by UDP it may reach more.
+            if has_missed {
+                return Asked::NoReply;
             }
         }
-        // A failure of all is libc's result only if all were asked: another transport may reach more.
-        if has_missed {
-            return Asked::NoReply;
+        known
+    }
+
+    fn weigh(
+        &self,
+        replies: &[Incoming; 2],
+        places: [usize; 2],
+        room: &mut [Address],
+        canonical: &mut Name,
+    ) -> Verdict {
+        weigh(
+            self.libc,
+            self.resolv_conf.asking,
+            self.queries,
+            self.families,
+            places.map(|place| replies.get(place).map_or(&[][..], Incoming::as_bytes)),
+            room,
+            canonical,
+        )
+    }
+
+    /// How often each server is asked while all say that they failed.
+    fn count(&self) -> u8 {
+        let attempts = self.resolv_conf.attempts;
+        match (self.way, self.libc) {
+            // The forwarder has asked them all.
+            (Way::Node { .. }, _) => 1,
+            // resolv/res_send.c, `send_vc`: "at most one attempt per server".
+            (Way::Pod, Libc::Glibc) if self.resolv_conf.asking.over_tcp => attempts.min(1),
+            (Way::Pod, Libc::Glibc) => attempts,
+            (Way::Pod, Libc::Musl) if attempts == 0 => 0,
+            (Way::Pod, Libc::Musl) => MUSL_ROUNDS,
         }
     }
-    known
+
+    /// The server whose turn it is. `None`: it cannot be named.
+    fn server(&self, turn: usize) -> Option<(Server, Peer<'r>)> {
+        match self.way {
+            Way::Pod => {
+                let first = if self.resolv_conf.asking.rotates {
+                    self.first
+                } else {
+                    0
+                };
+                let count = self.resolv_conf.nameservers().len();
+                let index = first.wrapping_add(turn).checked_rem(count)?;
+                let (address, scope) = self.resolv_conf.servers().nth(index)?;
+                if scope == UNKNOWN_SCOPE {
+                    return None;
+                }
+                let peer = Peer::Nameserver {
+                    address,
+                    scope,
+                    port: self.port,
+                };
+                Some((Server::new(address, self.port), peer))
+            }
+            Way::Node { zone } => {
+                let path = zone.to_bytes();
+                let end = path.iter().rposition(|byte| *byte == b'/')?;
+                let directory = path.get(..=end)?;
+                Some((Server::forwarder(), Peer::Local { directory }))
+            }
+        }
+    }
+
+    /// So that it does not cost a share again.
+    fn remember(&self, server: Server, broken: Broken, second: u64) {
+        let is_refused = broken == Broken::Refused;
+        let seconds = match self.way {
+            Way::Pod => SKIP,
+            Way::Node { .. } if is_refused => SKIP_ABSENT,
+            Way::Node { .. } => SKIP_HUNG,
+        };
+        if is_refused {
+            server.refused(second, seconds);
+        } else {
+            server.failed(second, seconds);
+        }
+    }
 }
 
 impl Share {
@@ -217,49 +324,6 @@ impl Share {
             self.deadline = now.saturating_add(quarter.min(MAX_SHARE));
         }
         self.deadline.saturating_sub(now)
-    }
-}
-
-/// How often each server is asked while all say that they failed.
-fn rounds(way: Way<'_>, libc: Libc, resolv_conf: &ResolvConf) -> u8 {
-    match (way, libc) {
-        // The forwarder has asked them all.
-        (Way::Node { .. }, _) => 1,
-        // resolv/res_send.c, `send_vc`: "at most one attempt per server".
-        (Way::Pod, Libc::Glibc) if resolv_conf.asking.over_tcp => resolv_conf.attempts.min(1),
-        (Way::Pod, Libc::Glibc) => resolv_conf.attempts,
-        (Way::Pod, Libc::Musl) => MUSL_ROUNDS.min(resolv_conf.attempts.saturating_mul(MUSL_ROUNDS)),
-    }
-}
-
-/// The server whose turn is `number`, from 0 again behind the last. `None`: it cannot be named.
-fn nth<'a>(
-    way: Way<'a>,
-    resolv_conf: &'a ResolvConf,
-    port: u16,
-    number: usize,
-) -> Option<(Server, Peer<'a>)> {
-    match way {
-        Way::Pod => {
-            let count = resolv_conf.nameservers().len();
-            let index = number.checked_rem(count)?;
-            let (address, scope) = resolv_conf.servers().nth(index)?;
-            if scope == UNKNOWN_SCOPE {
-                return None;
-            }
-            let peer = Peer::Nameserver {
-                address,
-                scope,
-                port,
-            };
-            Some((Server::new(address, port), peer))
-        }
-        Way::Node { zone } => {
-            let path = zone.to_bytes();
-            let end = path.iter().rposition(|byte| *byte == b'/')?;
-            let directory = path.get(..=end)?;
-            Some((Server::forwarder(), Peer::Local { directory }))
-        }
     }
 }
 

@@ -162,6 +162,30 @@ fn one_share_is_one_share() {
 }
 
 #[test]
+fn the_rest_of_a_share_is_no_fair_trial() {
+    let slow = serve(|stream, query| {
+        std::thread::park_timeout(Duration::from_millis(100));
+        answer(stream, query);
+    });
+    let hung = serve_beside(slow.port, |_, _| {});
+    let client = Client {
+        options: "timeout:1",
+        ..GLIBC
+    };
+    let mut share = Share::new();
+    let got = client.ask_in(&mut share, slow.port, &[slow.address], "a");
+    assert_eq!(got, good_answer());
+    let got = client.ask_in(&mut share, hung.port, &[hung.address], "a");
+    assert_eq!(got, Got::no(Asked::NoReply));
+    assert_eq!(hung.seen.connections(), 2);
+    // It is asked once more, and then no more.
+    for _ in 0..3 {
+        assert_eq!(client.ask(&[&hung], "a"), Got::no(Asked::NoReply));
+        assert_eq!(hung.seen.connections(), 4);
+    }
+}
+
+#[test]
 fn failures_are_asked_again_as_each_libc_does() {
     for (client, rounds) in [(GLIBC, 2), (MUSL, 3)] {
         let one = serve(|stream, query| send(stream, &query.reply(2, &[])));

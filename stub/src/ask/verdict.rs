@@ -32,25 +32,33 @@ pub fn judge(
     room: &mut [Address],
     canonical: &mut Name,
 ) -> Verdict {
-    let [first, second] = messages;
-    let parse = |index, message| match queries.index_of(message) {
-        Some(found) if found == index => Reply::new(queries, message),
-        _ => None,
-    };
-    let Some(first) = parse(0, first) else {
+    let mut pairs = messages.iter().take(queries.count()).enumerate();
+    if pairs.any(|(index, message)| queries.index_of(message) != Some(index)) {
         return Verdict::Next(Asked::NoReply);
-    };
-    let second = match queries.count() {
-        2 => match parse(1, second) {
-            Some(second) => Some(second),
-            None => return Verdict::Next(Asked::NoReply),
-        },
-        _ => None,
-    };
+    }
+    weigh(libc, asking, queries, families, messages, room, canonical)
+}
+
+/// [`judge`] of messages that are known to be the replies.
+pub(super) fn weigh(
+    libc: Libc,
+    asking: Asking,
+    queries: &Queries,
+    families: Families,
+    messages: [&[u8]; 2],
+    room: &mut [Address],
+    canonical: &mut Name,
+) -> Verdict {
     canonical.clear();
     let family = if families.v4 { Family::V4 } else { Family::V6 };
+    let [first, second] = messages.map(|message| Reply::new(queries, message));
+    let has_two = queries.count() > 1;
+    if first.is_none() || has_two && second.is_none() {
+        return Verdict::Next(Asked::NoReply);
+    }
+    let second = second.filter(|_| has_two);
     let replies = [
-        Some((first, family)),
+        first.map(|reply| (reply, family)),
         second.map(|reply| (reply, Family::V6)),
     ];
     match libc {
