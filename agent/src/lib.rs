@@ -18,6 +18,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod dump;
+pub mod external;
 pub mod forward;
 pub mod listen;
 pub mod manifests;

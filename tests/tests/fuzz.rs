@@ -92,6 +92,16 @@ fn a_writer_finds_a_zone_with_changed_words() {
 }
 
 #[test]
+fn held_answers_with_changed_words() {
+    run(
+        "held_changes",
+        1_000,
+        vec(any::<u8>(), 0..8 * CHANGE),
+        zone::held_changes,
+    );
+}
+
+#[test]
 fn any_bytes_as_resolver_files() {
     run("resolver_files", 6_000, text(60), stub::resolver_files);
 }

@@ -4,8 +4,11 @@
 #![allow(dead_code, reason = "each fuzz target uses one of these")]
 
 use nss_k8s_zone::{
-    Address, Dump, Families, Found, MAX_ADDRESSES, Name, Now, Opened, Options, Reader, Srv, Writer,
-    proofs::{Image, SAMPLE_ADDRESSES, SAMPLE_NAMES, SAMPLE_NOW, sample},
+    Address, Dump, Families, Found, Held, HeldAnswer, HeldOpened, HeldOptions, HeldVerdict,
+    HeldWriter, MAX_ADDRESSES, Name, Now, Opened, Options, Reader, Srv, Writer,
+    proofs::{
+        HELD_NAMES, Image, SAMPLE_ADDRESSES, SAMPLE_NAMES, SAMPLE_NOW, held_sample, sample,
+    },
 };
 use std::{
     fs,
@@ -105,16 +108,102 @@ pub(crate) fn zone_adopted(bytes: &[u8]) {
     assert_ne!(found, Ok(Found::NoData), "deleted, and still there");
 }
 
-/// A valid file with each group of 11 bytes applied: word : 16, what : 8, value : 64.
+/// The same of a file of held answers, to a reader and to a writer.
+pub(crate) fn held_changes(bytes: &[u8]) {
+    static VALID: OnceLock<Vec<u8>> = OnceLock::new();
+    static USED: OnceLock<Vec<usize>> = OnceLock::new();
+    let valid = VALID.get_or_init(held_sample);
+    let file = change(valid, USED.get_or_init(|| used(valid)), bytes);
+    question_held(&Image::of(&file));
+    let directory = Scratch::new();
+    let mut options = HeldOptions::new(&directory.0, "default");
+    options.initial_bytes = 64 << 10;
+    options.maximum_bytes = 1 << 20;
+    let path = options.path();
+    fs::create_dir_all(path.parent().expect("in a directory")).expect("the view");
+    fs::write(&path, file).expect("the file");
+    let (mut writer, opened) =
+        HeldWriter::open(&options, SAMPLE_NOW).expect("a directory of our own");
+    if let HeldOpened::Adopted { names } = opened {
+        assert_eq!(writer.names().len(), names);
+        for name in writer.names() {
+            assert!(writer.held(&name).is_some(), "{name} is and is not there");
+        }
+    }
+    let answer = HeldAnswer {
+        expires: Some(Now(SAMPLE_NOW.0 + 60)),
+        verdict: HeldVerdict::NxDomain,
+    };
+    let held = Held {
+        v4: Some(answer.clone()),
+        v6: Some(answer),
+    };
+    writer.put("after.example", &held).expect("there is room");
+    let mut clock = Instant::now();
+    for _ in 0..4 {
+        clock += Duration::from_millis(100);
+        writer.advance(clock);
+    }
+    let image = Image::of(&fs::read(writer.path()).expect("the file"));
+    let told = ask_held(&image, &Reader::of_held(), "after.example", &mut []);
+    assert_eq!(told.0, Some(Found::NxDomain));
+    writer.retain(|_, _| false);
+    assert_eq!(writer.statistics().names, 0);
+    let image = Image::of(&fs::read(writer.path()).expect("the file"));
+    question_held(&image);
+    let told = ask_held(&image, &Reader::of_held(), "after.example", &mut []);
+    assert_ne!(told.0, Some(Found::NxDomain), "removed, and still there");
+}
+
+/// Asks for every name of the sample, twice, in rooms of several sizes.
+fn question_held(image: &Image) {
+    let reader = Reader::of_held();
+    let mut room = vec![Address::UNSPECIFIED; 600];
+    for name in HELD_NAMES {
+        for size in [0, 3, 600] {
+            let once = ask_held(image, &reader, name, &mut room[..size]);
+            assert_eq!(once, ask_held(image, &reader, name, &mut room[..size]));
+        }
+    }
+}
+
+/// One lookup, as [`addresses`].
+fn ask_held(
+    image: &Image,
+    reader: &Reader,
+    name: &str,
+    room: &mut [Address],
+) -> (Option<Found>, Vec<Address>, Vec<u8>) {
+    let mut canonical = Name::EMPTY;
+    let found = timed(|| {
+        reader.read(image, c"/external.v1", SAMPLE_NOW, |held| {
+            let name = name.as_bytes();
+            held.held(name, Families::BOTH, SAMPLE_NOW, room, &mut canonical)
+        })
+    });
+    let count = check(found.ok(), room.len(), 510);
+    (
+        found.ok(),
+        room[..count].to_vec(),
+        canonical.as_bytes().to_vec(),
+    )
+}
+
+/// A valid zone, changed.
 fn changed(bytes: &[u8]) -> Vec<u8> {
-    let mut file = valid().to_vec();
+    change(valid(), used_words(), bytes)
+}
+
+/// A valid file with each group of 11 bytes applied: word : 16, what : 8, value : 64.
+fn change(valid: &[u8], used: &[usize], bytes: &[u8]) -> Vec<u8> {
+    let mut file = valid.to_vec();
     for change in bytes.chunks_exact(11) {
         let place = usize::from(u16::from_le_bytes([change[0], change[1]]));
         let value = u64::from_le_bytes(change[3..11].try_into().expect("eight bytes"));
         // Half of the changes go where lookups look first.
         let word = match change[2] & 3 {
             0 => HOT.start + place % HOT.len(),
-            1 => used_words()[place % used_words().len()],
+            1 => used[place % used.len()],
             _ => place % (file.len() / 8),
         };
         let old = u64::from_le_bytes(file[word * 8..][..8].try_into().expect("eight bytes"));
@@ -248,13 +337,16 @@ fn valid() -> &'static [u8] {
 /// The words of it that are not zero.
 fn used_words() -> &'static [usize] {
     static USED: OnceLock<Vec<usize>> = OnceLock::new();
-    USED.get_or_init(|| {
-        let words = valid().chunks_exact(8).enumerate();
-        words
-            .filter(|(_, word)| *word != [0; 8])
-            .map(|(at, _)| at)
-            .collect()
-    })
+    USED.get_or_init(|| used(valid()))
+}
+
+/// The words of a file that are not zero.
+fn used(file: &[u8]) -> Vec<usize> {
+    let words = file.chunks_exact(8).enumerate();
+    words
+        .filter(|(_, word)| *word != [0; 8])
+        .map(|(at, _)| at)
+        .collect()
 }
 
 /// A directory on a tmpfs, gone when dropped.

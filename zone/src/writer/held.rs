@@ -210,6 +210,19 @@ impl HeldWriter {
         self.order.names.keys().cloned().collect()
     }
 
+    /// Removes the names that `keep` does not want, which is told when they expire (`None`: never);
+    /// returns how many went.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, Option<Now>) -> bool) -> usize {
+        let gone: Vec<Arc<str>> = self
+            .order
+            .names
+            .iter()
+            .filter(|(name, (expires, _))| !keep(name, *expires))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        gone.iter().filter(|name| self.remove_folded(name)).count()
+    }
+
     /// Removes what has expired at `now`; returns how many names went. When the clock was put back,
     /// everything with an expiry goes: it would count for too long.
     pub fn expire(&mut self, now: Now) -> usize {
