@@ -344,12 +344,13 @@ pub(super) fn poll(polled: &mut [libc::pollfd], milliseconds: i32) -> Result<usi
     };
     #[cfg(target_arch = "aarch64")]
     let ready = {
-        let time = libc::timespec {
+        let mut time = libc::timespec {
             tv_sec: i64::from(milliseconds / 1000),
             tv_nsec: i64::from(milliseconds % 1000).wrapping_mul(1_000_000),
         };
-        let arguments = [place, count, (&raw const time).addr(), 0, 0, 0];
-        // SAFETY: the same, and the kernel reads a struct that outlives the call.
+        let arguments = [place, count, (&raw mut time).addr(), 0, 0, 0];
+        // SAFETY: the same, and the kernel reads and writes a struct that outlives the call: what is
+        // left of the time.
         unsafe { system_call(number::PPOLL, arguments) }
     };
     ready
