@@ -6,9 +6,7 @@
 use nss_k8s_zone::{
     Address, Dump, Families, Found, Held, HeldAnswer, HeldOpened, HeldOptions, HeldVerdict,
     HeldWriter, MAX_ADDRESSES, Name, Now, Opened, Options, Reader, Srv, Writer,
-    proofs::{
-        HELD_NAMES, Image, SAMPLE_ADDRESSES, SAMPLE_NAMES, SAMPLE_NOW, held_sample, sample,
-    },
+    proofs::{HELD_NAMES, Image, SAMPLE_ADDRESSES, SAMPLE_NAMES, SAMPLE_NOW, held_sample, sample},
 };
 use std::{
     fs,
