@@ -165,17 +165,13 @@ impl ZoneView for View<'_, '_> {
         self.snapshot.has_rules()
     }
 
-    fn rule(&self, name: &mut Name) -> Ruling {
-        match (self.snapshot.rule(name), self.records) {
+    fn rule(&self, name: &mut Name, relative: Option<(&[u8], &[u8])>) -> Ruling {
+        match (self.snapshot.rule(name, relative), self.records) {
             (Ruling::Unruled, _) => Ruling::Unruled,
             // The message would have to speak of both names.
             (_, Some(_)) if STANDS_BEFORE_LIBC => Ruling::TooLong,
             (ruling, _) => ruling,
         }
-    }
-
-    fn guards(&self, label: &[u8], suffix: &[u8]) -> bool {
-        self.snapshot.guards(label, suffix)
     }
 }
 

@@ -55,12 +55,8 @@ pub trait ZoneView {
         false
     }
     /// See [`Snapshot::rule`].
-    fn rule(&self, _: &mut Name) -> Ruling {
+    fn rule(&self, _: &mut Name, _: Option<(&[u8], &[u8])>) -> Ruling {
         Ruling::Unruled
-    }
-    /// See [`Snapshot::guards`].
-    fn guards(&self, _label: &[u8], _suffix: &[u8]) -> bool {
-        false
     }
 }
 
@@ -83,12 +79,8 @@ impl ZoneView for Snapshot<'_> {
         Snapshot::has_rules(self)
     }
 
-    fn rule(&self, name: &mut Name) -> Ruling {
-        Snapshot::rule(self, name)
-    }
-
-    fn guards(&self, label: &[u8], suffix: &[u8]) -> bool {
-        Snapshot::guards(self, label, suffix)
+    fn rule(&self, name: &mut Name, relative: Option<(&[u8], &[u8])>) -> Ruling {
+        Snapshot::rule(self, name, relative)
     }
 }
 
@@ -441,31 +433,28 @@ impl<Z: ZoneView, T: FnMut(Step<'_>)> Walk<'_, Z, T> {
         let mut name = Name::new();
         // It fits: the candidate is a name.
         let _ = name.push(self.candidate.as_bytes());
-        if self.lookup.question.dots > 0
-            && self
-                .zone
-                .guards(self.candidate.last_label_of_stem(), folded)
-        {
-            self.trace(None, Verdict::Guarded);
-            return ControlFlow::Continue(Negative::NxDomain);
-        }
-        let ruling = self.zone.rule(&mut name);
-        match ruling {
-            Ruling::Blocked => {
-                self.trace(None, Verdict::Blocked);
-                return ControlFlow::Continue(Negative::NxDomain);
+        let relative =
+            (self.lookup.question.dots > 0).then(|| (self.candidate.last_label_of_stem(), folded));
+        let ruling = self.zone.rule(&mut name, relative);
+        let verdict = match ruling {
+            Ruling::Blocked => Verdict::Blocked,
+            Ruling::Guarded => Verdict::Guarded,
+            Ruling::Rewritten if check_labels(name.as_bytes()).is_none() => {
+                return self.malformed();
             }
-            Ruling::Rewritten if check_labels(name.as_bytes()).is_some() => {}
-            Ruling::Rewritten | Ruling::TooLong => return self.malformed(),
-            Ruling::Unruled => {}
-        }
-        self.canonical.clear();
-        let found = self
-            .zone
-            .addresses(name.as_bytes(), self.families, self.room, self.canonical);
-        self.trace(Some(&name), Verdict::Zone(found));
-        let ruled = Some(&name).filter(|_| ruling == Ruling::Rewritten);
-        self.judge(place, written, found, ruled)
+            Ruling::TooLong => return self.malformed(),
+            Ruling::Rewritten | Ruling::Unruled => {
+                self.canonical.clear();
+                let found =
+                    self.zone
+                        .addresses(name.as_bytes(), self.families, self.room, self.canonical);
+                self.trace(Some(&name), Verdict::Zone(found));
+                let ruled = Some(&name).filter(|_| ruling == Ruling::Rewritten);
+                return self.judge(place, written, found, ruled);
+            }
+        };
+        self.trace(None, verdict);
+        ControlFlow::Continue(Negative::NxDomain)
     }
 
     /// What was said of a candidate before.

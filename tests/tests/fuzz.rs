@@ -9,6 +9,8 @@
 
 #[path = "../fuzz/targets/replies.rs"]
 mod replies;
+#[path = "../fuzz/targets/rules.rs"]
+mod rules;
 #[path = "../fuzz/targets/stub.rs"]
 mod stub;
 #[path = "../fuzz/targets/zone.rs"]
@@ -16,7 +18,7 @@ mod zone;
 
 use proptest::{
     collection::vec,
-    prelude::{ProptestConfig, Strategy, any},
+    prelude::{ProptestConfig, Strategy, any, prop_oneof},
     sample::select,
     test_runner::{RngSeed, TestRunner},
 };
@@ -109,6 +111,19 @@ fn any_bytes_as_resolver_files() {
 #[test]
 fn any_bytes_as_a_name() {
     run("names", 6_000, text(20), stub::names);
+}
+
+#[test]
+fn any_bytes_as_rules() {
+    run("rules", 10_000, rule_lines(), rules::rules);
+}
+
+/// Rules and a name of few labels, so that they meet; or any words.
+fn rule_lines() -> impl Strategy<Value = Vec<u8>> {
+    let line = "([a-b.]{1,3}|[EPSepsBG] [ab.]{1,4}( [abc.]{1,4})?)";
+    let lines = vec(line, 0..8).prop_map(|lines| lines.join("\n").into_bytes());
+    let words = vec(any::<u8>(), 0..200).prop_map(|bytes| [&b"#"[..], &bytes].concat());
+    prop_oneof![4 => lines, 1 => words]
 }
 
 #[test]

@@ -6,8 +6,10 @@
 //!     what a reader may touch                      a real file would raise SIGBUS
 //! ```
 
+mod rules;
 mod sample;
 
+pub use rules::{apply_rules, config_record};
 pub use sample::{
     HELD_NAMES, SAMPLE_ADDRESSES, SAMPLE_NAMES, SAMPLE_NOW, held_sample, sample, sample_image,
 };

@@ -21,6 +21,8 @@ pub enum Ruling {
     Rewritten,
     /// It does not exist.
     Blocked,
+    /// A relative name that ends in a top-level domain does not reach the namespace of that name.
+    Guarded,
     /// It would become too long for a name.
     TooLong,
 }
@@ -101,40 +103,44 @@ impl Iterator for StoredRules<'_> {
 }
 
 /// Applies `rules` to `name` (lower case, absolute), which becomes what is asked for in its place.
-/// Rewriting is left out where `rewrites` is false. `None`: a malformed or unknown rule.
-pub(crate) fn apply(rules: StoredRules<'_>, rewrites: bool, name: &mut Name) -> Option<Ruling> {
+/// Rewriting is left out where `rewrites` is false; `guarded` is the namespace that the name must
+/// not reach if it is guarded. `None`: a malformed or unknown rule.
+pub(crate) fn apply(
+    rules: StoredRules<'_>,
+    rewrites: bool,
+    guarded: Option<&[u8]>,
+    name: &mut Name,
+) -> Option<Ruling> {
     let words = rules.words;
     let mut ruling = Ruling::Unruled;
+    let mut rewrites = rewrites;
     for found in rules {
         let found = found?;
-        if found.kind == rule::BLOCK {
-            let blocked = ends_with_labels(words, name.as_bytes(), found.from, found.from_length)?;
-            if blocked.is_some() {
-                return Some(Ruling::Blocked);
+        match found.kind {
+            // A guard counts wherever it stands.
+            rule::GUARD => match guarded {
+                Some(label) if found.lists(words, label)? => return Some(Ruling::Guarded),
+                _ => {}
+            },
+            _ if ruling == Ruling::Rewritten && !rewrites => {}
+            rule::BLOCK => {
+                let name = name.as_bytes();
+                if ends_with_labels(words, name, found.from, found.from_length)?.is_some() {
+                    return Some(Ruling::Blocked);
+                }
             }
-        } else if rewrites && found.kind != rule::GUARD && found.matches(words, name.as_bytes())? {
-            if !found.rewrite(words, name)? {
-                return Some(Ruling::TooLong);
-            }
-            ruling = Ruling::Rewritten;
-            if !found.continues {
-                break;
+            _ => {
+                if rewrites && found.matches(words, name.as_bytes())? {
+                    if !found.rewrite(words, name)? {
+                        return Some(Ruling::TooLong);
+                    }
+                    ruling = Ruling::Rewritten;
+                    rewrites = found.continues;
+                }
             }
         }
     }
     Some(ruling)
-}
-
-/// Whether a guard among `rules` names `label`. `None`: a malformed or unknown rule.
-pub(crate) fn guards(rules: StoredRules<'_>, label: &[u8]) -> Option<bool> {
-    let words = rules.words;
-    for found in rules {
-        let found = found?;
-        if found.kind == rule::GUARD && found.lists(words, label)? {
-            return Some(true);
-        }
-    }
-    Some(false)
 }
 
 impl StoredRule {

@@ -161,34 +161,28 @@ impl<'z> Snapshot<'z> {
 
     /// What the rules make of `name` (lower case, absolute, no trailing dot), which becomes the name
     /// to ask for in its place. A name under an excepted suffix is blocked, but not rewritten:
-    /// whoever is asked instead knows what it leads to.
+    /// whoever is asked instead knows what it leads to. `relative` is a relative name's last label,
+    /// and the suffix that made `name` of it.
     #[cold]
-    pub fn rule(&self, name: &mut Name) -> Ruling {
-        let ruled = self.is_excepted(name.as_bytes()).and_then(|excepted| {
-            let rules = self.settings.rules(self.words)?;
-            rules::apply(rules, !excepted, name)
-        });
-        ruled.unwrap_or_else(|| {
+    pub fn rule(&self, name: &mut Name, relative: Option<(&[u8], &[u8])>) -> Ruling {
+        self.try_rule(name, relative).unwrap_or_else(|| {
             self.failed.set(true);
             Ruling::Unruled
         })
     }
 
-    /// Whether a relative name whose last label is `label` must not reach the namespace of that name
-    /// through `suffix` (both in lower case).
-    #[cold]
-    pub fn guards(&self, label: &[u8], suffix: &[u8]) -> bool {
-        let guarded = match suffix {
-            [b's', b'v', b'c', b'.', ..] => place(self.words, suffix).and_then(|place| {
-                let rules = self.settings.rules(self.words)?;
-                Some(place == Place::NoData && rules::guards(rules, label)?)
-            }),
-            _ => Some(false),
+    fn try_rule(&self, name: &mut Name, relative: Option<(&[u8], &[u8])>) -> Option<Ruling> {
+        let rewrites = !self.is_excepted(name.as_bytes())?;
+        let guarded = match relative {
+            Some((label, suffix @ [b's', b'v', b'c', b'.', ..]))
+                if place(self.words, suffix)? == Place::NoData =>
+            {
+                Some(label)
+            }
+            _ => None,
         };
-        guarded.unwrap_or_else(|| {
-            self.failed.set(true);
-            false
-        })
+        let rules = self.settings.rules(self.words)?;
+        rules::apply(rules, rewrites, guarded, name)
     }
 
     /// The zone's TTL in seconds.

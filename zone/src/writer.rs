@@ -12,7 +12,7 @@ mod adopt;
 mod config;
 mod decode;
 mod dump;
-mod encode;
+pub(crate) mod encode;
 mod error;
 mod files;
 #[cfg(all(test, not(loom)))]

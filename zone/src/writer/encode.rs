@@ -234,7 +234,7 @@ fn push_rules(words: &mut Vec<u64>, rules: &[Rule]) -> Result<(), WriteError> {
 fn rule_text(matching: Matching, text: &str) -> Result<String, WriteError> {
     match (matching, text.strip_suffix('.').unwrap_or(text)) {
         (Matching::Suffix, "") => Ok(String::new()),
-        (Matching::Suffix, inner) if inner.starts_with('.') => {
+        (Matching::Suffix, inner) if inner.starts_with('.') && !inner.ends_with('.') => {
             let name = target(&inner[1..])?;
             let whole = format!(".{name}");
             if whole.len() > crate::MAX_TEXT {

@@ -4,7 +4,7 @@
 use super::{Config, Matching, Rule, WriteError, encode};
 use crate::{
     Name, Ruling,
-    rules::{StoredRules, apply, guards},
+    rules::{StoredRules, apply},
     settings::Settings,
     sync::AtomicU64,
     words::Words,
@@ -26,8 +26,10 @@ fn ruled(rules: &[Rule], rewrites: bool, name: &str) -> (Ruling, String, bool) {
     assert!(settings.is_known() && settings.has_rules());
     let mut text = Name::EMPTY;
     assert!(text.push(name.as_bytes()));
-    let ruling = apply(settings.rules(words).unwrap(), rewrites, &mut text).unwrap();
-    let guarded = guards(settings.rules(words).unwrap(), name.as_bytes()).unwrap();
+    let rules = || settings.rules(words).unwrap();
+    let ruling = apply(rules(), rewrites, None, &mut text).unwrap();
+    let label = Some(name.as_bytes());
+    let guarded = apply(rules(), false, label, &mut Name::new()) == Some(Ruling::Guarded);
     let text = String::from_utf8(text.as_bytes().to_vec()).unwrap();
     (ruling, text, guarded)
 }
@@ -307,10 +309,7 @@ proptest! {
         let mut text = Name::EMPTY;
         prop_assert!(text.push(name.as_bytes()));
         if let Some(rules) = StoredRules::load(words, 0) {
-            let _ = apply(rules, true, &mut text);
-        }
-        if let Some(rules) = StoredRules::load(words, 0) {
-            let _ = guards(rules, name.as_bytes());
+            let _ = apply(rules, true, Some(name.as_bytes()), &mut text);
         }
     }
 }
