@@ -28,7 +28,7 @@ mod template;
 use self::template::{alternatives, expand, take_apart};
 use crate::{
     artifacts,
-    differential::{Asks, Report, Rig, is_ours},
+    differential::{Asks, Report, Rig, is_for_resolver, is_ours},
     libcs::Release,
     pod::Recipe,
     recording,
@@ -97,12 +97,10 @@ fn run(file: &str, asks: Asks) -> Result<Report> {
         rooms.iter_mut().for_each(Room::keep_open);
         rooms.retain(|room| !room.cases().is_empty());
     }
-    if records {
-        rooms.iter_mut().for_each(Room::forget);
-    }
     let zone = shop::publish_asking(asks)?;
     let rig = Rig {
         asks,
+        records,
         ..Rig::new(&zone)?
     };
     let report = rig.run(&rooms)?;
@@ -171,6 +169,16 @@ pub struct Case {
     pub call: String,
     /// For each of [`Door::OURS`]; none: anybody.
     pub who: Option<[Givers; 3]>,
+}
+
+impl Case {
+    /// Whether libc is to ask here, in a process that asks nobody itself.
+    pub fn asks_on_the_way(&self, door: Door, release: Release) -> bool {
+        let slot = Door::OURS.iter().position(|one| *one == door);
+        let cell = self.who.as_ref().zip(slot);
+        let cell = cell.and_then(|(givers, slot)| givers[slot].get(&release));
+        cell.is_some_and(|cell| !is_ours(&expected(cell, Asks::Nobody)))
+    }
 }
 
 impl Corpus {
@@ -291,21 +299,16 @@ impl Room {
         self.settings.push((name.into(), value));
     }
 
-    /// Forgets who must answer.
-    fn forget(&mut self) {
-        for line in &mut self.lines {
-            if let Line::Cases { who, .. } = line {
-                *who = None;
-            }
-        }
-    }
-
     /// Keeps the lines whose calls are not ours to decide by the zone or the hosts file.
     fn keep_open(&mut self) {
         let open = |givers: &Givers| {
             let mut cells = givers.values();
             cells.any(|cell| cell.contains('>') || !is_ours(cell) && !is_libcs(cell))
         };
+        // A state that one call patches the next one uses.
+        if self.cases().iter().any(|case| is_for_resolver(&case.call)) {
+            return;
+        }
         self.lines.retain(|line| match line {
             Line::Comment(_) => false,
             Line::Cases { who, .. } => who.iter().flatten().any(open),

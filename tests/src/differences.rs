@@ -1,7 +1,7 @@
 //! What a program may see otherwise through us than from libc alone: the complete list, each with
 //! its row in docs/COMPATIBILITY.md, where the reason stands.
 
-use crate::{libcs::Release, probe::Libc, reply::Reply, session::Door};
+use crate::{differential::Asks, libcs::Release, probe::Libc, reply::Reply, session::Door};
 
 /// One known difference.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +12,8 @@ pub struct Difference {
     pub setting: Option<(&'static str, &'static str)>,
     /// A call that shows it.
     pub example: &'static str,
+    /// Who asks for names outside the zone where it shows.
+    pub asks: Asks,
     /// Whether it may occur in a call.
     applies: fn(&Circumstances<'_>) -> bool,
     /// Takes it out of our reply, given libc's.
@@ -35,10 +37,40 @@ pub const ALL: &[Difference] = &[
         id: "alias-of-external-name",
         setting: None,
         example: "host alias",
+        asks: Asks::Nobody,
         applies: |at| at.release.libc() == Libc::Glibc && at.call.starts_with("host"),
         amend: |ours, libc| {
-            if ours.who() == "zone" && !libc.aliases.is_empty() && ours.aliases.is_empty() {
+            if ["zone", "upstream"].contains(&&*ours.who())
+                && !libc.aliases.is_empty()
+                && ours.aliases.is_empty()
+            {
                 ours.aliases.clone_from(&libc.aliases);
+            }
+        },
+    },
+    Difference {
+        id: "answer-too-long-for-udp",
+        setting: None,
+        example: "gai many.example.com. - INET 1 0 0",
+        asks: Asks::Pod,
+        applies: |at| at.release == Release::Musl123,
+        amend: |ours, libc| {
+            // Of an answer that is cut this release takes what is left.
+            let has = |reply: &Reply| reply.entries.len() + reply.addresses.len();
+            if ours.who() == "upstream" && has(ours) > 30 && has(ours) > has(libc) {
+                take_over(ours, libc);
+            }
+        },
+    },
+    Difference {
+        id: "module-before-files",
+        setting: Some(("nsswitch", "hosts: k8s [!UNAVAIL=return] files dns\n")),
+        example: "gai localhost - INET 1 0 0",
+        asks: Asks::Pod,
+        applies: |at| at.door == Door::Nss && at.name() == "localhost",
+        amend: |ours, libc| {
+            if ours.who() == "upstream(nxdomain)" {
+                take_over(ours, libc);
             }
         },
     },
@@ -46,6 +78,7 @@ pub const ALL: &[Difference] = &[
         id: "less-room",
         setting: None,
         example: "hostr api 64",
+        asks: Asks::Nobody,
         applies: |at| {
             ["hostr ", "host2r ", "addrr "]
                 .iter()
@@ -62,6 +95,7 @@ pub const ALL: &[Difference] = &[
         id: "more-room",
         setting: Some(("hosts", "127.0.0.1 localhost\n")),
         example: "addrr fd00:96::11 64",
+        asks: Asks::Nobody,
         applies: |at| {
             let size = at.call.strip_prefix("addrr ").and_then(|rest| {
                 let (_, size) = rest.split_once(' ')?;
@@ -79,12 +113,14 @@ pub const ALL: &[Difference] = &[
         id: "empty-non-terminal",
         setting: None,
         example: "gai dns.cluster.local. - INET 1 0 0",
+        asks: Asks::Nobody,
         applies: |at| {
             let name = at.name();
             ["dns", "dns-version", "_tcp", "_udp"].contains(&name.split('.').next().unwrap_or(name))
         },
         amend: |ours, libc| {
-            if ours.who() == "nodata" && libc.error.is_some() {
+            let denied = ["nodata", "upstream(nodata)"].contains(&&*ours.who());
+            if denied && libc.error.is_some() {
                 ours.error.clone_from(&libc.error);
             }
         },
@@ -93,6 +129,7 @@ pub const ALL: &[Difference] = &[
         id: "labels-left-of-a-pod",
         setting: None,
         example: "gai x.10-1-2-3.shop.pod.cluster.local. - INET 1 0 0",
+        asks: Asks::Nobody,
         applies: |at| at.name() == "x.10-1-2-3.shop.pod.cluster.local",
         amend: |ours, libc| {
             if ours.who() == "nxdomain" {

@@ -38,6 +38,8 @@ pub struct Rig {
     pub doors: Vec<Door>,
     /// Who asks for names outside the zone, and so which givers of a case must be right.
     pub asks: Asks,
+    /// Who must answer is being written down: any giver is right.
+    pub records: bool,
 }
 
 /// Who asks for names outside the zone.
@@ -134,6 +136,7 @@ impl Rig {
             guests: artifacts::guests()?,
             doors: Door::OURS.to_vec(),
             asks: Asks::Nobody,
+            records: false,
         })
     }
 
@@ -209,7 +212,12 @@ impl Rig {
         report: &mut Report,
     ) -> Result<()> {
         // The module's negative answer is the last word only where the line says so.
-        let negatives_end = recipe.nsswitch.contains("k8s [!UNAVAIL=return]");
+        let line = recipe.nsswitch.clone();
+        let negatives_end = line.contains("k8s [!UNAVAIL=return]");
+        let before_files = line
+            .split("files")
+            .next()
+            .is_some_and(|text| text.contains("k8s"));
         let pod = Pod::start(Recipe {
             zone: Some(self.zone.clone()),
             dns: Some(self.reference.clone()),
@@ -226,8 +234,16 @@ impl Rig {
             if doors.is_empty() {
                 continue;
             }
-            let mut table = Table::lay(self, &pod, release, &doors, environment, resolver)?;
+            let place = Place {
+                rig: self,
+                pod: &pod,
+                release,
+                environment,
+                resolver,
+            };
+            let mut table = Table::lay(place, &doors)?;
             table.negatives_end = negatives_end;
+            table.before_files = before_files;
             for case in &cases {
                 let failures = table.compare(case, pod.dns()?, report)?;
                 report
@@ -253,15 +269,40 @@ impl Rig {
 }
 
 /// One release's processes in one pod: libc alone, and one for each door.
-struct Table {
-    release: Release,
+struct Table<'a> {
+    place: Place<'a>,
     reference: Probes,
     ours: Vec<(Door, Probes)>,
     /// Whether a negative answer of the NSS module ends the lookup.
     negatives_end: bool,
-    asks: Asks,
+    /// Whether the NSS module is asked before the hosts file, which it does not read.
+    before_files: bool,
     /// Who answered the last call.
     last: Vec<(Door, String)>,
+}
+
+/// Where processes are started.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    rig: &'a Rig,
+    pod: &'a Pod,
+    release: Release,
+    environment: &'a [(&'a str, &'a str)],
+    /// Whether something is asked of `probes/resolver.c`.
+    resolver: bool,
+}
+
+impl Place<'_> {
+    fn start(self, door: Door) -> Result<Probes> {
+        let start = |probe| {
+            let (guests, environment) = (&self.rig.guests, self.environment);
+            Session::start_probe(self.pod, door, self.release, guests, environment, probe)
+        };
+        Ok(Probes {
+            lookup: start("lookup")?,
+            resolver: self.resolver.then(|| start("resolver")).transpose()?,
+        })
+    }
 }
 
 /// The processes of one door.
@@ -281,36 +322,24 @@ impl Probes {
 }
 
 /// Whether the call is a command of `probes/resolver.c`.
-fn is_for_resolver(call: &str) -> bool {
+pub(crate) fn is_for_resolver(call: &str) -> bool {
     let verb = call.split(' ').next().unwrap_or_default();
     verb.trim_start_matches('_').starts_with("res_") || ["init", "patch", "state"].contains(&verb)
 }
 
-impl Table {
-    fn lay(
-        rig: &Rig,
-        pod: &Pod,
-        release: Release,
-        doors: &[Door],
-        environment: &[(&str, &str)],
-        resolver: bool,
-    ) -> Result<Self> {
-        let start = |door| -> Result<Probes> {
-            let start =
-                |probe| Session::start_probe(pod, door, release, &rig.guests, environment, probe);
-            Ok(Probes {
-                lookup: start("lookup")?,
-                resolver: resolver.then(|| start("resolver")).transpose()?,
-            })
-        };
+/// How often a call is made anew whose answer did not come in our share of the time.
+const PATIENCE: usize = 2;
+
+impl<'a> Table<'a> {
+    fn lay(place: Place<'a>, doors: &[Door]) -> Result<Self> {
         let plain = doors.first().context("no doors")?.reference();
-        let ours = doors.iter().map(|&door| Ok((door, start(door)?)));
+        let ours = doors.iter().map(|&door| Ok((door, place.start(door)?)));
         Ok(Self {
-            release,
-            reference: start(plain)?,
+            place,
+            reference: place.start(plain)?,
             ours: ours.collect::<Result<_>>()?,
             negatives_end: true,
-            asks: rig.asks,
+            before_files: false,
             last: Vec::new(),
         })
     }
@@ -323,7 +352,7 @@ impl Table {
         report: &mut Report,
     ) -> Result<Vec<(Door, String)>> {
         let call = &case.call;
-        let release = self.release;
+        let (release, asks) = (self.place.release, self.place.rig.asks);
         let mut failures = Vec::new();
         server.take_log();
         let libc = self.reference.ask(call)?;
@@ -334,6 +363,22 @@ impl Table {
             let mut reply = session
                 .ask(call)
                 .with_context(|| format!("{door:?} {release:?}"))?;
+            let slot = Door::OURS.iter().position(|one| *one == door);
+            let known = case.who.as_ref().filter(|_| !self.place.rig.records);
+            let wanted = known.zip(slot);
+            let wanted = wanted.and_then(|(givers, slot)| givers[slot].get(&release));
+            let wanted = wanted.map(|cell| expected(cell, asks));
+            // Our share is measured by the clock; on a busy machine it may be over before the
+            // server had its turn. A process that goes on would not ask for a minute.
+            for _ in 0..PATIENCE {
+                let late = giver(&reply) == "pass(noreply)";
+                if !late || wanted.as_deref() == Some("pass(noreply)") || is_for_resolver(call) {
+                    break;
+                }
+                *session = self.place.start(door)?;
+                server.take_log();
+                reply = session.ask(call)?;
+            }
             let log = server.take_log();
             let only_tcp = log.iter().all(|one| one.tcp);
             let asked = set(log);
@@ -361,15 +406,25 @@ impl Table {
             *own += usize::from(is_ours(&who));
             *report.asked.entry(door).or_default() += usize::from(is_asked(&who));
             let goes_on = door == Door::Nss && !self.negatives_end && who != "zone";
+            // What an earlier candidate or family asked for, before the zone had the answer.
+            let on_the_way = case.asks_on_the_way(door, release) && asks != Asks::Nobody;
+            // Where libc comes to ask nothing: the module stands before the hosts file, or the
+            // caller's buffer is too small for reading that.
+            let early =
+                door == Door::Nss && self.before_files || libc.error.as_deref() == Some("ERANGE");
+            // What we may ask: what libc asks, and targets that it leaves to the server.
+            let may_ask = |one: &(String, u16)| {
+                asked_by_libc.contains(one)
+                    || asks != Asks::Nobody && shop::TARGETS.contains(&&*one.0)
+            };
             if is_ours(&who) {
-                if goes_on && asked.is_subset(&asked_by_libc) {
-                    // As the line has it.
-                } else if !asked.is_empty() {
+                let some = goes_on || on_the_way;
+                if !(asked.is_empty() || some && asked.iter().all(may_ask)) {
                     failures.push((door, format!("{who}, but it asked {asked:?}")));
                 }
-            } else if is_asked(&who) && !goes_on {
-                // What we ask, libc would have asked, too; and libc itself asks nothing then.
-                if !asked.is_subset(&asked_by_libc) || !only_tcp {
+            } else if is_asked(&who) {
+                // libc itself asks nothing then.
+                if !(early || asked.iter().all(may_ask)) || !only_tcp && !goes_on {
                     let how = if only_tcp {
                         "over TCP"
                     } else {
@@ -378,16 +433,16 @@ impl Table {
                     let what = format!("{who}; libc asks {asked_by_libc:?}, here {asked:?} {how}");
                     failures.push((door, what));
                 }
-            } else if !(asked == asked_by_libc
-                || who.split(',').any(is_ours) && asked.is_subset(&asked_by_libc))
+            } else if asks != Asks::Nobody && who == "pass(service)" && only_tcp {
+                // The shim looks at the service once it has addresses; libc, which then reports it, before.
+            } else if !(asked.is_superset(&asked_by_libc)
+                || who.split(',').any(is_ours)
+                || who.split(',').any(is_asked))
+                || !asked.iter().all(may_ask)
             {
                 let what = format!("{who}; libc asks {asked_by_libc:?}, here {asked:?}");
                 failures.push((door, what));
             }
-            let slot = Door::OURS.iter().position(|one| *one == door);
-            let wanted = case.who.as_ref().zip(slot);
-            let wanted = wanted.and_then(|(givers, slot)| givers[slot].get(&release));
-            let wanted = wanted.map(|cell| expected(cell, self.asks));
             if wanted.as_ref().is_some_and(|wanted| *wanted != who) {
                 let wanted = wanted.unwrap_or_default();
                 failures.push((door, format!("must come from {wanted}, came from {who}")));

@@ -17,6 +17,10 @@ use anyhow::Result;
 pub const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
                          10.244.0.7\tshopper\n192.0.2.13\tshadowed shadowed.alias\n";
 
+/// What names of the zone are aliases of outside of it: a process that asks, asks for these, where
+/// libc leaves that to the server.
+pub const TARGETS: &[&str] = &["legacy.example.com"];
+
 /// The shop, published by the real agent from its manifests.
 pub fn publish() -> Result<Agent> {
     Agent::start(&[&artifacts::fixture("fixtures/shop.yaml")], &[])
