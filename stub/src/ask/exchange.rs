@@ -139,11 +139,10 @@ impl<'q> Lane<'q> {
             } => Stream::tcp(address, scope, port),
             Peer::Local { directory } => Stream::local(directory, SOCKET_FILE),
         };
-        let (stream, is_established) = opened.map_err(|failure| broken(failure, false))?;
         Ok(Self {
-            stream,
+            stream: opened.map_err(|failure| broken(failure, false))?,
             unsent,
-            is_established,
+            is_established: matches!(peer, Peer::Local { .. }),
             awaits,
             into,
         })

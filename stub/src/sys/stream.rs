@@ -43,24 +43,24 @@ impl Drop for Stream {
 }
 
 impl Stream {
-    /// Begins to connect over TCP; whether that is done already (it is on loopback).
-    pub(crate) fn tcp(server: &Address, scope: u32, port: u16) -> Result<(Self, bool), Failure> {
+    /// Begins to connect over TCP; it is established when something can be sent.
+    pub(crate) fn tcp(server: &Address, scope: u32, port: u16) -> Result<Self, Failure> {
         let socket = open(domain(server.family), libc::IPPROTO_TCP)?;
         let address = SocketAddress::new(server, port.to_be_bytes()).in_scope(scope);
-        let is_done = begun(call::connect(&socket, &address, address.length()))?;
-        Ok((Self(socket), is_done))
+        begun(call::connect(&socket, &address, address.length()))?;
+        Ok(Self(socket))
     }
 
     /// Connects to the Unix socket `directory` + `file`; at once or never: whose backlog is full
     /// counts as gone.
-    pub(crate) fn local(directory: &[u8], file: &[u8]) -> Result<(Self, bool), Failure> {
+    pub(crate) fn local(directory: &[u8], file: &[u8]) -> Result<Self, Failure> {
         let mut address = [0_u8; LOCAL_HEADER + LOCAL_PATH];
         let length = place_path(&mut address, directory, file).ok_or(Failure::There)?;
         let socket = open(libc::AF_UNIX, 0)?;
         let address = address.get(..length).unwrap_or(&[]);
         match call::connect_local(&socket, address) {
             Err(libc::EAGAIN) => Err(Failure::There),
-            other => begun(other).map(|is_done| (Self(socket), is_done)),
+            other => begun(other).map(|()| Self(socket)),
         }
     }
 
@@ -127,12 +127,11 @@ fn open(domain: i32, protocol: i32) -> Result<Descriptor, Failure> {
     })
 }
 
-/// Whether a connection is established, if it is at least under way.
-fn begun(connected: Result<(), i32>) -> Result<bool, Failure> {
+/// Whether a connection is established or under way.
+fn begun(connected: Result<(), i32>) -> Result<(), Failure> {
     match connected {
-        Ok(()) => Ok(true),
         // Interrupted, it goes on in the background.
-        Err(libc::EINPROGRESS | libc::EINTR) => Ok(false),
+        Ok(()) | Err(libc::EINPROGRESS | libc::EINTR) => Ok(()),
         // No port left, or a firewall's table is full.
         Err(libc::EADDRNOTAVAIL | libc::EAGAIN | libc::ENOMEM | libc::ENOBUFS) => {
             Err(Failure::Here)
