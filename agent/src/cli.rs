@@ -20,6 +20,8 @@ pub enum Command {
     Agent(Box<AgentArgs>),
     /// Ask the published zone as a process would, and say why it answers so
     Query(QueryArgs),
+    /// Say what nss-k8s would change for the programs of a cluster, and which options to set
+    Preflight(crate::preflight::PreflightArgs),
     /// Print the published zone in master-file form (RFC 1035)
     Dump(Place),
     /// Say how the published zone is; status 1 when it is not live
@@ -220,6 +222,9 @@ pub struct QueryArgs {
     /// Show every candidate and why it does or does not win
     #[arg(long)]
     pub explain: bool,
+    /// Ask for names outside the zone as a process would: from here, with this machine's network
+    #[arg(long)]
+    pub ask: bool,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,

@@ -20,6 +20,7 @@ pub fn execute(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Agent(args) => agent(*args),
         Command::Query(args) => crate::query::query(&args),
+        Command::Preflight(args) => Ok(crate::preflight::preflight(&args)),
         Command::Dump(place) => crate::dump::dump(&place.dir),
         Command::Status(args) => status::status(&args),
         Command::Disable(place) => switch::turn(&place.dir, true).map(|()| ExitCode::SUCCESS),

@@ -25,6 +25,7 @@ pub mod manifests;
 pub mod model;
 pub mod objects;
 pub mod parse;
+pub mod preflight;
 pub mod publish;
 pub mod query;
 pub mod report;

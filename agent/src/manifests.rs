@@ -3,6 +3,8 @@
 
 mod yaml;
 
+pub(crate) use yaml::values;
+
 use crate::{
     model::{Event, ObjectKey, Source},
     parse::{Parsed, Verdict, excerpt},

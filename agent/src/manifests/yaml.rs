@@ -16,6 +16,14 @@ pub(super) fn documents(text: &str) -> Vec<(usize, Result<Vec<Parsed>, String>)>
         .collect()
 }
 
+/// Each document as it stands, without the empty ones; documents count from 1.
+pub(crate) fn values(text: &str) -> Vec<(usize, Result<Value, String>)> {
+    let texts = split(text).into_iter().enumerate();
+    texts
+        .filter_map(|(index, text)| Some((index + 1, value(&text).transpose()?)))
+        .collect()
+}
+
 /// Splits at `---` in the first column, which is a document marker wherever it stands (YAML 1.2.2
 /// section 9.1.2), so that one broken document does not hide the others.
 fn split(text: &str) -> Vec<String> {
@@ -54,11 +62,20 @@ fn split(text: &str) -> Vec<String> {
 
 /// The objects of one document.
 fn document(text: &str) -> Result<Vec<Parsed>, String> {
+    let mut objects = Vec::new();
+    if let Some(value) = value(text)? {
+        collect(value, &mut objects)?;
+    }
+    Ok(objects)
+}
+
+/// One document as it stands; none of an empty one.
+fn value(text: &str) -> Result<Option<Value>, String> {
     if text
         .lines()
         .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
     {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let options = serde_saphyr::options! {
         // A list of 10,000 services is ordinary; these only stop what would eat the memory.
@@ -67,11 +84,9 @@ fn document(text: &str) -> Result<Vec<Parsed>, String> {
             max_nodes: 10_000_000,
         },
     };
-    let value: Value = serde_saphyr::from_str_with_options(text, options)
-        .map_err(|error| first_line(&error.to_string()))?;
-    let mut objects = Vec::new();
-    collect(value, &mut objects)?;
-    Ok(objects)
+    serde_saphyr::from_str_with_options(text, options)
+        .map(Some)
+        .map_err(|error| first_line(&error.to_string()))
 }
 
 /// Reads one object, or every item of a list.

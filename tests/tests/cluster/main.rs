@@ -34,4 +34,5 @@ mod messages;
 mod names;
 mod odd;
 mod options;
+mod preflight;
 mod recordings;
