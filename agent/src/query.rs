@@ -13,11 +13,12 @@ use answer::{Answer, Tried};
 use anyhow::{Context, Result, bail};
 use nss_k8s_stub::{
     Door, Outcome, Query,
+    explain::{self, Asking, Words},
     literal::parse_address,
     nsswitch::Placement,
     resolv_conf::{ResolvConf, Surroundings},
     sys,
-    walk::{self, Settings, Verdict},
+    walk::{Settings, Verdict},
 };
 use nss_k8s_zone::{
     Address, Dump, Families, Found, LibcOs, Name, Reader, Snapshot, Srv, Unavailable,
@@ -42,12 +43,17 @@ pub fn query(args: &QueryArgs) -> Result<ExitCode> {
     };
     let resolv_conf = ResolvConf::parse(libc, &text, &surroundings);
     let zone = Zone::new(&path)?;
+    let asking = if args.ask {
+        Asking::AsConfigured
+    } else {
+        Asking::Nobody
+    };
     let mut answer = match args.record {
         Some(Record::Ptr) => reverse(&zone, &args.name)?,
         Some(Record::Srv) => services(&zone, &args.name, resolv_conf.ok().as_ref())?,
-        Some(Record::A) => forward(&zone, &args.name, Families::V4, libc, resolv_conf),
-        Some(Record::Aaaa) => forward(&zone, &args.name, Families::V6, libc, resolv_conf),
-        None => forward(&zone, &args.name, Families::BOTH, libc, resolv_conf),
+        Some(Record::A) => forward(&zone, &args.name, Families::V4, libc, resolv_conf, asking),
+        Some(Record::Aaaa) => forward(&zone, &args.name, Families::V6, libc, resolv_conf, asking),
+        None => forward(&zone, &args.name, Families::BOTH, libc, resolv_conf, asking),
     };
     let now = unix_now();
     answer.state = state_word(dump.state());
@@ -107,6 +113,7 @@ fn forward(
     families: Families,
     libc: sys::Libc,
     resolv_conf: Result<ResolvConf, nss_k8s_stub::resolv_conf::Unclear>,
+    asking: Asking,
 ) -> Answer {
     let settings = Settings {
         libc,
@@ -122,44 +129,21 @@ fn forward(
     };
     let mut room = vec![Address::UNSPECIFIED; nss_k8s_zone::MAX_ADDRESSES];
     let mut canonical = Name::EMPTY;
-    let mut tried = Vec::new();
-    let outcome = zone.ask(|snapshot| {
-        // The writer may have moved on in the middle: what was tried before does not count.
-        tried.clear();
-        let mut trace = |step: walk::Step<'_>| {
-            let verdict = match step.verdict {
-                Verdict::Zone(found) => found_words(&found),
-                Verdict::Asked(by, asked) => format!("{by:?}: {asked:?}"),
-                Verdict::Blocked => "blocked by a rule".to_owned(),
-                Verdict::Guarded => "a top-level domain: guarded".to_owned(),
-                Verdict::Malformed => "no name that could be asked for".to_owned(),
-            };
-            let candidate = String::from_utf8_lossy(step.candidate).into_owned();
-            tried.push(Tried { candidate, verdict });
-        };
-        walk::resolve(
-            &settings,
-            snapshot,
-            &query,
-            &mut walk::Errands::new(),
-            &mut room,
-            &mut canonical,
-            &mut trace,
-        )
-    });
     let mut answer = Answer {
         name: name.to_owned(),
-        tried,
         ..Answer::default()
     };
-    match outcome {
-        Ok(outcome) => answer.decide(outcome, &canonical),
-        Err(why) => answer.decide(
-            Outcome::Pass(nss_k8s_stub::Reason::Unavailable(why)),
-            &canonical,
-        ),
-    }
-    if let Ok(Outcome::Answer { count }) = outcome {
+    let outcome = explain::lookup(
+        &settings,
+        &zone.path,
+        &query,
+        asking,
+        &mut room,
+        &mut canonical,
+        |event| answer.note(event),
+    );
+    answer.decide(outcome, &canonical);
+    if let Outcome::Answer { count } = outcome.plain() {
         // A process shuffles them; for people, the same answer looks the same every time.
         let mut addresses: Vec<_> = room.iter().take(count).map(ip).collect();
         addresses.sort_unstable();
@@ -241,23 +225,5 @@ fn srv_words(srv: &Srv) -> String {
 
 /// The zone's verdict on one candidate, in words.
 fn found_words(found: &Found) -> String {
-    match found {
-        Found::Answer { count: 1 } => "answer: 1 record".to_owned(),
-        Found::Answer { count } => format!("answer: {count} records"),
-        Found::NoData => "exists, but has no such record".to_owned(),
-        Found::NxDomain => "does not exist".to_owned(),
-        Found::Chase => "CNAME to a name outside the zone".to_owned(),
-        Found::Outside => "outside the zone: only DNS can tell".to_owned(),
-        Found::Room(wanted) => format!("{wanted} records: too many"),
-        Found::Ask(ask) => {
-            let reason = nss_k8s_stub::Reason::Ask(*ask);
-            format!("in the zone, but only DNS can tell ({})", reason.as_str())
-        }
-        Found::Unavailable(why) => {
-            format!(
-                "the zone cannot be asked ({})",
-                nss_k8s_stub::Reason::Unavailable(*why).as_str()
-            )
-        }
-    }
+    Words(Verdict::Zone(*found)).to_string()
 }

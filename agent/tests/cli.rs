@@ -93,9 +93,9 @@ fn explains_every_candidate() {
     let text = place.say(&["query", "example.com", "-n", "shop", "--explain"]);
     for part in [
         "| nameserver 10.96.0.10",
-        "1. example.com.shop.svc.cluster.local  does not exist",
-        "2. example.com.svc.cluster.local       does not exist",
-        "3. example.com.cluster.local           does not exist",
+        "1. example.com.shop.svc.cluster.local  zone: does not exist",
+        "2. example.com.svc.cluster.local       zone: does not exist",
+        "3. example.com.cluster.local           zone: does not exist",
         "4. example.com                         outside the zone",
         "answered by: the process's libc and its DNS (pass: external)",
         "zone: live, serial ",

@@ -35,6 +35,8 @@
 
 pub mod ask;
 mod c_text;
+#[cfg(not(feature = "guest"))]
+pub mod explain;
 mod files;
 pub mod held;
 mod host_conf;

@@ -1,6 +1,10 @@
 //! The answer of `nss-k8s query`, as text and as JSON.
 
-use nss_k8s_stub::{Outcome, Reason};
+use nss_k8s_stub::{
+    Outcome, Reason,
+    explain::{Event, Words, by_words},
+    walk::Verdict,
+};
 use nss_k8s_zone::{Found, Name};
 use serde::Serialize;
 
@@ -9,8 +13,10 @@ use serde::Serialize;
 pub(super) struct Answer {
     /// As asked.
     pub(super) name: String,
-    /// `answer`, `nodata`, `nxdomain` or `pass`.
+    /// `answer`, `nodata`, `nxdomain`, `again` or `pass`.
     pub(super) verdict: &'static str,
+    /// Who answered in libc's place: `zone`, `held`, `upstream`, `forwarder`; empty after `pass`.
+    pub(super) by: &'static str,
     /// Why the process's libc would answer instead; the word of the debug line.
     pub(super) reason: Option<String>,
     /// Who owns the data, or the CNAME's target.
@@ -36,16 +42,51 @@ pub(super) struct Answer {
 pub(super) struct Tried {
     /// The absolute name.
     pub(super) candidate: String,
-    /// In words.
+    /// In words: who said what.
     pub(super) verdict: String,
 }
 
 impl Answer {
+    /// Takes one step of the walk over. Every walk tells all candidates again; what was asked for one
+    /// stands.
+    pub(super) fn note(&mut self, event: Event<'_>) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match event {
+            Event::Step(step) => {
+                let candidate = text(step.candidate);
+                let mut verdict = Words(step.verdict).to_string();
+                if step.looked_up != step.candidate {
+                    verdict = format!("rule: rewritten to {}; {verdict}", text(step.looked_up));
+                }
+                let known = self.tried.iter_mut().find(|one| one.candidate == candidate);
+                match known {
+                    Some(_) if matches!(step.verdict, Verdict::Asked(..)) => {}
+                    Some(known) => known.verdict = verdict,
+                    None => self.tried.push(Tried { candidate, verdict }),
+                }
+            }
+            Event::Asked(name, by, asked) => {
+                let words = Words(Verdict::Asked(by, asked));
+                if let Some(last) = self.tried.last_mut() {
+                    last.verdict = if last.candidate.as_bytes() == name {
+                        words.to_string()
+                    } else {
+                        format!("{}; {}: {words}", last.verdict, text(name))
+                    };
+                }
+            }
+        }
+    }
+
     /// Takes the walk's outcome over.
     pub(super) fn decide(&mut self, outcome: Outcome, canonical: &Name) {
+        if let Outcome::Asked(by, _) = outcome {
+            self.by = by_words(by);
+        }
+        let outcome = outcome.plain();
         let canonical = String::from_utf8_lossy(canonical.as_bytes()).into_owned();
         let canonical = (!canonical.is_empty()).then_some(canonical);
-        self.verdict = match outcome.plain() {
+        self.verdict = match outcome {
             Outcome::Answer { .. } => "answer",
             Outcome::NoData => "nodata",
             Outcome::NxDomain => "nxdomain",
@@ -62,6 +103,9 @@ impl Answer {
         };
         if matches!(outcome, Outcome::Answer { .. } | Outcome::Chase) {
             self.canonical = canonical;
+        }
+        if self.by.is_empty() && self.verdict != "pass" {
+            self.by = "zone";
         }
     }
 
@@ -82,6 +126,7 @@ impl Answer {
         if verdict == "answer" {
             self.canonical = Some(candidate.to_owned());
         }
+        self.by = if verdict == "pass" { "" } else { "zone" };
         matches!(verdict, "answer" | "pass")
     }
 
@@ -104,7 +149,7 @@ impl Answer {
         }
         match (self.verdict, self.reason.as_deref()) {
             ("pass", Some(reason)) if !explain => println!("pass({reason})"),
-            ("nodata" | "nxdomain", _) if !explain => println!("{}", self.verdict),
+            ("nodata" | "nxdomain" | "again", _) if !explain => println!("{}", self.verdict),
             _ => {}
         }
         if explain && let Some(canonical) = &self.canonical {
@@ -128,10 +173,17 @@ impl Answer {
 
     /// Who would answer the process, in words.
     fn who(&self) -> String {
+        let by = match self.by {
+            "" | "zone" => "the zone",
+            "held" => "the agent's answer in shared memory",
+            "forwarder" => "the agent's forwarder",
+            _ => "a nameserver of resolv.conf, over TCP",
+        };
         match (self.verdict, self.reason.as_deref()) {
-            ("answer", _) => "answered by: the zone, in the process".to_owned(),
-            ("nodata", _) => "answered by: the zone: the name has no such record".to_owned(),
-            ("nxdomain", _) => "answered by: the zone: the name does not exist".to_owned(),
+            ("answer", _) => format!("answered by: {by}, in the process"),
+            ("nodata", _) => format!("answered by: {by}: the name has no such record"),
+            ("nxdomain", _) => format!("answered by: {by}: the name does not exist"),
+            ("again", _) => format!("answered by: {by}: it failed, try again"),
             (_, Some(reason)) => {
                 format!("answered by: the process's libc and its DNS (pass: {reason})")
             }
