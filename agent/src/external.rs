@@ -32,7 +32,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
@@ -55,9 +55,11 @@ pub fn is_published(config: &Config, external: External) -> bool {
 
 /// Keeps the files in step until the configuration's sender is gone; what they hold then expires by
 /// itself. Nothing that goes wrong here ends the agent: without a file processes ask the forwarder.
+///
+/// `source` brings the forwarder's news once there is a forwarder; static names need none.
 pub async fn run(
     mut publisher: Publisher,
-    mut news: mpsc::Receiver<Change>,
+    mut source: oneshot::Receiver<mpsc::Receiver<Change>>,
     mut config: watch::Receiver<Arc<Config>>,
 ) {
     let current = Arc::clone(&config.borrow_and_update());
@@ -65,13 +67,16 @@ pub async fn run(
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut batch = Vec::with_capacity(BATCH);
-    let mut is_open = true;
+    let (mut is_waiting, mut news) = (true, None);
     loop {
         let due = publisher.advance(Instant::now());
         let wake = due.unwrap_or_else(|| Instant::now() + TICK);
         tokio::select! {
-            count = news.recv_many(&mut batch, BATCH), if is_open => {
-                is_open = count > 0;
+            arrived = &mut source, if is_waiting => (is_waiting, news) = (false, arrived.ok()),
+            count = receive(&mut news, &mut batch) => {
+                if count == 0 {
+                    news = None;
+                }
                 let now = now();
                 batch.drain(..).for_each(|change| publisher.apply(&change, now));
             }
@@ -85,6 +90,14 @@ pub async fn run(
             _ = ticks.tick() => publisher.tick(now()),
             () = sleep_until(wake.into()), if due.is_some() => {}
         }
+    }
+}
+
+/// Takes what news there is, 0 at its end; waits for ever without a source.
+async fn receive(news: &mut Option<mpsc::Receiver<Change>>, batch: &mut Vec<Change>) -> usize {
+    match news {
+        Some(news) => news.recv_many(batch, BATCH).await,
+        None => std::future::pending().await,
     }
 }
 

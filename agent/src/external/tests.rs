@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 const NOW: Now = Now(1_700_000_000);
 const WIRE: &[u8] = b"\x03www\x07example\x03com\x00";
@@ -278,9 +278,11 @@ async fn the_task_publishes_until_its_configuration_ends() {
     let (news, inbox) = mpsc::channel(8);
     let (settings, configured) = watch::channel(Arc::new(Config::default()));
     let publisher = Publisher::new(world.directory.path(), world.metrics.clone());
-    let task = tokio::spawn(run(publisher, inbox, configured));
+    let (source, arrives) = oneshot::channel();
+    let task = tokio::spawn(run(publisher, arrives, configured));
     settings.send(Arc::new(config(TWO_CLASSES))).unwrap();
     world.until("billing", NOT_HELD).await;
+    source.send(inbox).expect("the task runs");
     let mut change = put("billing", Family::V4, Held::NxDomain, 0);
     if let Change::Put { expires, .. } = &mut change {
         *expires = now().0 + 600;

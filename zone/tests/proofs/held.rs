@@ -4,12 +4,19 @@
 use super::random::Random;
 use nss_k8s_zone::{
     Address, Families, Family, Found, Held, HeldAnswer, HeldOpened, HeldOptions, HeldVerdict,
-    HeldWriter, Name, Now, Os, Reader, Unavailable,
+    HeldWriter, LibcOs, Name, Now, Os, Reader, Unavailable,
     proofs::{HELD_NAMES, Image, SAMPLE_NOW, held_sample},
 };
 use std::{
     collections::BTreeMap,
+    ffi::{CStr, CString},
     fs,
+    os::unix::ffi::OsStrExt as _,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -149,6 +156,109 @@ fn a_file_of_any_length() {
     }
 }
 
+/// Readers beside a writer whose space is reused as soon as it may be.
+#[cfg(not(nss_k8s_weaken = "epoch"))]
+#[test]
+fn answers_stay_whole_while_space_is_reused() {
+    let (torn, lookups, answers) = race(200_000);
+    eprintln!("{lookups} lookups, {answers} answered");
+    assert_eq!(torn, None);
+    assert!(answers > 1_000 && answers > lookups / 20);
+}
+
+/// The control: without the epoch check some answer is torn.
+#[cfg(nss_k8s_weaken = "epoch")]
+#[test]
+fn torn_answers_are_found_in_held_ones() {
+    let (torn, ..) = race(20_000_000);
+    eprintln!("control: {}", torn.expect("the race detects nothing"));
+}
+
+/// Puts so many answers while others look them up; the first torn answer, and how many there were.
+/// Every part of an answer tells the number of its put.
+fn race(puts: u32) -> (Option<String>, u64, u64) {
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (mut writer, _) = HeldWriter::open(&options(directory.path(), 3), SAMPLE_NOW).unwrap();
+    let path = CString::new(writer.path().as_os_str().as_bytes()).unwrap();
+    let (torn, lookups, answers) = (Mutex::new(None), AtomicU64::new(0), AtomicU64::new(0));
+    let ends = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let reader = Reader::of_held();
+                while !ends.load(Ordering::Relaxed) {
+                    for name in NAMES {
+                        let told =
+                            ask_at(&LibcOs, &reader, &path, name, Families::BOTH, SAMPLE_NOW);
+                        lookups.fetch_add(1, Ordering::Relaxed);
+                        if !told.addresses.is_empty() {
+                            answers.fetch_add(1, Ordering::Relaxed);
+                        }
+                        if !is_whole(&told) {
+                            torn.lock()
+                                .unwrap()
+                                .get_or_insert(format!("{name}: {told:?}"));
+                            ends.store(true, Ordering::Relaxed);
+                        }
+                    }
+                }
+            });
+        }
+        let (mut clock, mut random) = (Instant::now(), Random(7));
+        for number in 0..puts {
+            let held = numbered(number, random.below(3) as usize + 1);
+            writer.put(NAMES[random.below(4) as usize], &held).unwrap();
+            clock += Duration::from_millis(100);
+            writer.advance(clock);
+            if ends.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        ends.store(true, Ordering::Relaxed);
+    });
+    let torn = torn.into_inner().unwrap();
+    (torn, lookups.into_inner(), answers.into_inner())
+}
+
+/// The answer of one put, with so many addresses of each family.
+fn numbered(number: u32, count: usize) -> Held {
+    let answer = |family| {
+        let [a, b, c, d] = number.to_be_bytes();
+        let address = |last| match family {
+            Family::V4 => Address::v4([b, c, d, last]),
+            Family::V6 => Address::v6([a, b, c, d, a, b, c, d, a, b, c, d, 0, 0, 0, last]),
+        };
+        HeldAnswer {
+            expires: Some(Now(SAMPLE_NOW.0 + 60)),
+            verdict: HeldVerdict::Data {
+                addresses: (0..count as u8).map(address).collect(),
+                canonical: Some(format!("{number:024x}.example")),
+            },
+        }
+    };
+    Held {
+        v4: Some(answer(Family::V4)),
+        v6: Some(answer(Family::V6)),
+    }
+}
+
+/// Whether an answer is one of those that were put, or none.
+fn is_whole(told: &Told) -> bool {
+    if told.addresses.is_empty() {
+        return !told.denies();
+    }
+    let number = core::str::from_utf8(&told.canonical)
+        .ok()
+        .and_then(|text| u32::from_str_radix(text.strip_suffix(".example")?, 16).ok());
+    let Some(number) = number else { return false };
+    let held = expected(
+        Some(&numbered(number, told.addresses.len() / 2)),
+        Families::BOTH,
+        SAMPLE_NOW,
+    );
+    held == *told
+}
+
 /// All that the asker learns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Told {
@@ -172,9 +282,20 @@ impl Told {
 }
 
 fn ask(os: &impl Os, reader: &Reader, name: &str, families: Families, now: Now) -> Told {
+    ask_at(os, reader, c"/external.v1", name, families, now)
+}
+
+fn ask_at(
+    os: &impl Os,
+    reader: &Reader,
+    path: &CStr,
+    name: &str,
+    families: Families,
+    now: Now,
+) -> Told {
     let mut room = vec![Address::UNSPECIFIED; 512];
     let mut canonical = Name::EMPTY;
-    let found = reader.read(os, c"/external.v1", now, |snapshot| {
+    let found = reader.read(os, path, now, |snapshot| {
         snapshot.held(name.as_bytes(), families, now, &mut room, &mut canonical)
     });
     let count = match found {
