@@ -289,6 +289,10 @@ impl Answerer {
         out.clear();
         match &pending.draft {
             Some(draft) => pending.append(draft, answer, out),
+            // Nobody answered. A process can still ask in its libc's own way, from where it is.
+            None if answer.source == forward::Source::Nobody && pending.class.is_some() => {
+                pending.bare(code::REFUSED, out);
+            }
             None if pending.back.is_some() => answer.write(&pending.head, &[], out),
             None => answer.write(&pending.head, &pending.question, out),
         }

@@ -232,9 +232,13 @@ impl Inner {
         new_to_class: bool,
     ) -> Answer {
         self.metrics.hit(reply.verdict());
+        let source = match reply.is_ours() {
+            true => Source::Nobody,
+            false => Source::Cache,
+        };
         let answer = Answer {
             reply,
-            source: Source::Cache,
+            source,
             age,
             stale: None,
         };

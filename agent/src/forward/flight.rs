@@ -1,8 +1,8 @@
 //! One question under way at a time: equal ones wait for the same answer.
 
 use super::{
-    Answer, Class, Inner, Question, Reply, Source,
-    cache::{Demand, Found},
+    Answer, Class, Inner, Question, Reply, Source, Verdict,
+    cache::Demand,
     change, probe,
     upstream::{Trouble, Upstream, is_refusal},
 };
@@ -130,10 +130,7 @@ impl Inner {
     /// Tells a class of an answer that it waited for, if nobody has.
     fn touch(&self, class: Option<&Class>, question: &Question, answer: &Answer) {
         let Some(class) = class else { return };
-        if let Found::Fresh {
-            new_to_class: true, ..
-        } = self.cache.find(question, Some(class), Instant::now())
-        {
+        if self.cache.claim(question, class, Instant::now()) {
             let class = std::slice::from_ref(class);
             self.tell(change::put(question, answer, class));
         }
@@ -160,13 +157,15 @@ impl Inner {
             Some(reply) => (Arc::new(reply), Source::Upstream),
             None => (Arc::new(failure()), Source::Nobody),
         };
-        if reply.verdict() == super::Verdict::Failure
-            && let Found::Stale { reply, .. } | Found::Fresh { reply, .. } =
-                self.cache.find(question, None, now)
+        if reply.verdict() == Verdict::Failure
+            && let Some((held, fresh)) = self.cache.peek(question, now)
         {
             let classes = self.cache.failed(question, now);
-            let stale = self.stale(&reply);
-            self.tell(change::put(question, &stale, &classes));
+            let stale = self.stale(&held);
+            // A prefetch that failed takes nothing from an answer that is still good.
+            if !fresh {
+                self.tell(change::put(question, &stale, &classes));
+            }
             return stale;
         }
         let answer = Answer::fresh(Arc::clone(&reply), source);

@@ -174,3 +174,6 @@ fn shuffle<T>(items: &mut [T], mut chance: u64) {
         chance /= choices;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,8 +79,13 @@ pub(super) async fn tend(forwarder: Weak<Inner>) {
         }
         inner.metrics.cache(inner.cache.size());
         let routing = inner.routing.load_full();
-        for upstream in routing.upstreams() {
-            upstream.close_old();
+        for group in routing.groups() {
+            for upstream in &group.upstreams {
+                upstream.close_old();
+                if !upstream.is_up() {
+                    watch_over(&inner, upstream, group);
+                }
+            }
         }
         if !inner.settings.load().loop_probe {
             continue;

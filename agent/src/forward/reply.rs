@@ -57,6 +57,8 @@ pub struct Reply {
     question_end: usize,
     verdict: Verdict,
     lifetime: u32,
+    /// No upstream said it.
+    ours: bool,
 }
 
 /// A reply at a moment: what a client is told.
@@ -81,7 +83,7 @@ pub enum Source {
     Cache,
     /// The cache, past its time, because no upstream did in time.
     Stale,
-    /// Nobody: no upstream gave an answer, so SERVFAIL.
+    /// Nobody: no upstream gave an answer, now or a moment ago, so SERVFAIL.
     Nobody,
     /// Nobody was asked: there is too much to ask already, so REFUSED.
     Overloaded,
@@ -122,6 +124,7 @@ impl Reply {
             question_end,
             verdict,
             lifetime,
+            ours: false,
         })
     }
 
@@ -138,7 +141,13 @@ impl Reply {
             ttls: Box::default(),
             verdict: Verdict::Failure,
             lifetime,
+            ours: true,
         }
+    }
+
+    /// Whether it was made here because no upstream answered.
+    pub fn is_ours(&self) -> bool {
+        self.ours
     }
 
     /// What it means.
@@ -357,3 +366,6 @@ fn find_ttls(message: &[u8], mut at: usize) -> Option<Vec<u16>> {
     }
     (at == message.len()).then_some(ttls)
 }
+
+#[cfg(test)]
+mod tests;

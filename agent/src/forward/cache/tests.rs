@@ -1,12 +1,12 @@
 //! The cache against an imagined clock.
 
-use super::*;
+use super::{shard::whole_seconds, *};
 use hickory_proto::{
     op::{Message, MessageType, OpCode},
     rr::{Name, RData, Record, RecordType, rdata::A},
 };
 use proptest::prelude::*;
-use std::net::Ipv4Addr;
+use std::{collections::HashMap, net::Ipv4Addr};
 
 const SECOND: Duration = Duration::from_secs(1);
 
