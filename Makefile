@@ -34,12 +34,20 @@ guests: ## build libnss_k8s.so.2 and libnss_k8s_preload.so into build/guests
 agent: ## build the agent (development profile)
 	cargo build --locked --quiet -p nss-k8s-agent
 
+# Linked statically, so that it can be copied into any container and run there.
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+.PHONY: explain
+explain: ## build build/nss-k8s-explain, which says inside any pod who answers a name, and why
+	cargo build --locked --quiet --profile release -p nss-k8s-explain --target $(HOST) \
+		--config 'target.$(HOST).rustflags=["-Ctarget-feature=+crt-static"]'
+	@install -D -m 0755 $(TARGET)/$(HOST)/release/nss-k8s-explain $(CURDIR)/build/nss-k8s-explain
+
 .PHONY: demo
 demo: prepare guests agent ## see it work: a small shop's names, answered inside getent, python3 and curl
 	@deploy/demo/run.sh
 
 .PHONY: test
-test: prepare guests agent ## everything that needs no Go
+test: prepare guests agent explain ## everything that needs no Go
 	cargo test --locked
 	zone/tests/weakened.sh
 

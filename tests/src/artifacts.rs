@@ -62,6 +62,15 @@ pub fn agent() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The static program for the inside of pods, from `NSS_K8S_EXPLAIN` or where `make explain` puts it.
+pub fn explain() -> Result<PathBuf> {
+    let path = variable("NSS_K8S_EXPLAIN", "build/nss-k8s-explain");
+    let built = modified(&path).context("build it: make explain")?;
+    let sources = newest(&["explain/src", "stub/src", "zone/src"])?;
+    refuse_stale(&path, built, sources, "make explain")?;
+    Ok(path)
+}
+
 /// The repository's root.
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
