@@ -209,7 +209,11 @@ impl<'r> Rounds<'r> {
                         server.answered();
                         match self.weigh(replies, places, room, canonical) {
                             Verdict::Final(asked) => return asked,
-                            Verdict::Next(asked) => known = asked,
+                            Verdict::Next(asked) => {
+                                known = asked;
+                                // Cut replies: libc has more by UDP.
+                                has_missed |= asked == Asked::NoReply;
+                            }
                         }
                     }
                     Err(Broken::Here) => return Asked::NoReply,

@@ -298,6 +298,19 @@ fn broken_replies_are_no_replies() {
 }
 
 #[test]
+fn a_cut_reply_is_asked_for_once() {
+    let server = serve(|stream, query| {
+        let mut reply = good(query);
+        reply[2] |= 0x02;
+        send(stream, &reply);
+    });
+    for (client, count) in [(GLIBC, 2), (MUSL, 4)] {
+        assert_eq!(client.ask(&[&server], "a"), Got::no(Asked::NoReply));
+        assert_eq!(server.seen.queries().len(), count);
+    }
+}
+
+#[test]
 fn the_right_reply_may_follow_wrong_ones() {
     let server = serve(|stream, query| {
         let mut reply = good(query);
