@@ -1,10 +1,10 @@
 /* repeat: one lookup after the other in one process, for a tracer to look at.
  *
- *   repeat COUNT NAME/FAMILY/FLAGS...
+ *   repeat COUNT [!]NAME/FAMILY/FLAGS...
  *
  * Makes every call once, then calls getppid, then makes COUNT of them in turn, then calls getppid
  * again: what a tracer sees in between belongs to warm lookups. Prints nothing; fails with status 1
- * when a lookup does.
+ * when a lookup does, or when one with `!` does not.
  */
 #include <netdb.h>
 #include <stdio.h>
@@ -16,12 +16,14 @@
 #define MOST 16
 
 static char *name[MOST];
+static int fails[MOST];
 static struct addrinfo hints[MOST];
 
 static int look_up(int which)
 {
     struct addrinfo *list;
-    if (getaddrinfo(name[which], "80", &hints[which], &list) != 0) return 1;
+    if (getaddrinfo(name[which], "80", &hints[which], &list) != 0) return !fails[which];
+    if (fails[which]) return 1;
     freeaddrinfo(list);
     return 0;
 }
@@ -35,7 +37,8 @@ int main(int count, char **arguments)
         char *family = strchr(arguments[k + 2], '/'), *flags = family ? strchr(family + 1, '/') : NULL;
         if (!flags) return 2;
         *family++ = *flags++ = 0;
-        name[k] = arguments[k + 2];
+        fails[k] = arguments[k + 2][0] == '!';
+        name[k] = arguments[k + 2] + fails[k];
         hints[k].ai_family = atoi(family);
         hints[k].ai_flags = (int)strtol(flags, NULL, 0);
         if (look_up(k)) return 1;

@@ -10,16 +10,20 @@ use nss_k8s_tests::{
     artifacts,
     pod::{Pod, Recipe},
     probe::{self, Libc},
-    writer::{Published, address},
+    writer::{Published, address, config, now},
 };
-use nss_k8s_zone::{Endpoint, Family, ServiceBody, ServiceKey, Slice, SliceId};
+use nss_k8s_zone::{
+    Config, Endpoint, External, Family, Held, HeldAnswer, HeldOptions, HeldVerdict, HeldWriter,
+    Now, ServiceBody, ServiceKey, Slice, SliceId,
+};
 use std::collections::BTreeMap;
 
 /// Lookups of each process: more than a second of them.
 const CALLS: u32 = 2_000_000;
 
 /// What is asked, in turn: one address, and six that are sorted; with AI_ADDRCONFIG, AI_V4MAPPED
-/// and AI_ALL; and names of the hosts file. Families are 0, 2 (IPv4) and 10 (IPv6).
+/// and AI_ALL; names of the hosts file; and names outside that the agent holds: one with addresses,
+/// one (`!`) that does not exist. Families are 0, 2 (IPv4) and 10 (IPv6).
 const LOOKUPS: &[&str] = &[
     "api/0/0",
     "api/2/0x20",
@@ -31,6 +35,9 @@ const LOOKUPS: &[&str] = &[
     "trio.shop.svc.cluster.local./0/0x20",
     "shopper/2/0",
     "localhost/0/0",
+    "www.example.com/0/0",
+    "www.example.com/2/0x20",
+    "!absent.example.com./0/0",
 ];
 
 /// The system calls of one second and how often each may come in it. Every destination is asked for
@@ -52,8 +59,13 @@ const SECOND: &[(&str, u32)] = &[
 ];
 
 /// A dark pod: who answers there is us.
-fn room() -> Result<(Published, Pod)> {
+fn room() -> Result<(Published, HeldWriter, Pod)> {
     let mut zone = Published::live()?;
+    zone.writer.configure(&Config {
+        external: External::Node,
+        holds_external: true,
+        ..config()?
+    })?;
     zone.put("api", &["10.96.1.1"])?;
     let key = ServiceKey::new("trio", "shop")?;
     let body = ServiceBody::Headless { ports: Vec::new() };
@@ -70,11 +82,42 @@ fn room() -> Result<(Published, Pod)> {
         };
         zone.writer.put_slice(&key, SliceId(id), &slice)?;
     }
+    let answers = hold(&zone)?;
     let pod = Pod::start(Recipe {
         zone: Some(zone.view()),
+        // Where the module is named, the shim leaves names outside to it.
+        nsswitch: "hosts: files dns\n".into(),
         ..Recipe::default()
     })?;
-    Ok((zone, pod))
+    Ok((zone, answers, pod))
+}
+
+/// The agent's answers beside the zone, for an hour; the address is one that is sorted anyway.
+fn hold(zone: &Published) -> Result<HeldWriter> {
+    let view = zone.view();
+    let directory = view.ancestors().nth(2).context("a view's directory")?;
+    let (mut answers, _) = HeldWriter::open(&HeldOptions::new(directory, "default"), now())?;
+    let answer = |verdict| {
+        Some(HeldAnswer {
+            expires: Some(Now(now().0 + 3600)),
+            verdict,
+        })
+    };
+    let data = |addresses| HeldVerdict::Data {
+        addresses,
+        canonical: None,
+    };
+    let known = Held {
+        v4: answer(data(vec![address("10.96.1.1")?])),
+        v6: answer(data(Vec::new())),
+    };
+    answers.put("www.example.com", &known)?;
+    let denied = Held {
+        v4: answer(HeldVerdict::NxDomain),
+        v6: answer(HeldVerdict::NxDomain),
+    };
+    answers.put("absent.example.com", &denied)?;
+    Ok(answers)
 }
 
 /// What strace saw between the two marks: each call's number, and the seconds in between.
@@ -112,7 +155,7 @@ fn trace(pod: &Pod, libc: Libc) -> Result<(BTreeMap<String, u32>, f64)> {
 
 #[test]
 fn warm_lookups_make_no_system_call_but_once_a_second() -> Result<()> {
-    let (_zone, pod) = room()?;
+    let (_zone, _answers, pod) = room()?;
     for libc in [Libc::Glibc, Libc::Musl] {
         let (calls, seconds) = trace(&pod, libc)?;
         // The seconds that were begun: the first and the last are parts of one.
