@@ -16,6 +16,7 @@ use nss_k8s_tests::{
 };
 use nss_k8s_zone::{Config, External, Held, HeldAnswer, HeldOptions, HeldVerdict, HeldWriter, Now};
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -168,6 +169,31 @@ fn held_answers_are_told_at_every_door() -> Result<()> {
         )?;
         require(&session.resolve(NAME, "UNSPEC")?, ADDRESSES, "upstream")?;
         require(&session.resolve(NAME, "INET")?, HELD, "held")?;
+    }
+    Ok(())
+}
+
+/// Clients spread over the addresses, as behind a DNS server that shuffles them.
+#[test]
+fn held_addresses_come_in_an_order_of_their_own() -> Result<()> {
+    let mut world = World::of(External::Node)?;
+    let addresses: Vec<String> = (1..=6).map(|last| format!("198.18.113.{last}")).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let held = Held {
+        v4: Some(data(&addresses, None, later())?),
+        v6: Some(data(&[], None, later())?),
+    };
+    world.answers.put(NAME, &held)?;
+    for door in Door::OURS {
+        let pod = world.pod(door)?;
+        let mut session = Session::start(&pod, door)?;
+        let mut first = BTreeSet::new();
+        for _ in 0..64 {
+            let reply = session.resolve(NAME, "UNSPEC")?;
+            require(&reply, &addresses.join(" "), "held")?;
+            first.extend(reply.entries.first().map(|entry| entry.address.clone()));
+        }
+        ensure!(first.len() > 1, "{door:?}: always {first:?} first");
     }
     Ok(())
 }
