@@ -1,7 +1,9 @@
-//! The command line. Flags win over the environment.
+//! The command line. Flags win over the environment, both over the configuration file.
 
+use crate::config::{
+    Config, ConfigError, EndpointSlices, External, MissPolicy, Name, ObjectName, Period, Pods,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use nss_k8s_zone::{Config, MissPolicy, PodMode};
 use std::{net::IpAddr, path::PathBuf};
 
 /// Cluster names answered inside the process: the agent that publishes them, and what explains it.
@@ -23,13 +25,57 @@ pub enum Command {
     /// Say what nss-k8s would change for the programs of a cluster, and which options to set
     Preflight(crate::preflight::PreflightArgs),
     /// Print the published zone in master-file form (RFC 1035)
-    Dump(Place),
+    Dump(ViewArgs),
     /// Say how the published zone is; status 1 when it is not live
     Status(StatusArgs),
     /// The kill switch: every process of the node passes from its next lookup on
     Disable(Place),
     /// Undo `disable`
     Enable(Place),
+    /// Look at configuration files
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// The pods that have a directory of their own: by hand, where nothing delivers them
+    #[command(subcommand)]
+    Pod(PodCommand),
+}
+
+/// `nss-k8s config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say what is wrong with a file; status 1 when something is
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Print the JSON schema of the file
+    Schema,
+}
+
+/// `nss-k8s pod`.
+#[derive(Debug, Subcommand)]
+pub enum PodCommand {
+    /// Give a pod a directory: BASE/pod/ID
+    Add {
+        /// Any name that is unique on the node, such as the pod's uid
+        id: String,
+        /// The pod's namespace, which decides its class
+        #[arg(long, short)]
+        namespace: String,
+        /// Where the zone is.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Take a pod's directory away
+    Remove {
+        /// As added
+        id: String,
+        /// Where the zone is.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Say which pods there are, their namespaces and classes
+    List(Place),
 }
 
 /// Where the zone is.
@@ -43,6 +89,24 @@ pub struct Place {
         value_name = "BASE"
     )]
     pub dir: PathBuf,
+}
+
+/// One class's zone.
+#[derive(Args, Clone, Debug)]
+pub struct ViewArgs {
+    /// Where the zone is.
+    #[command(flatten)]
+    pub place: Place,
+    /// The class of pods whose zone it is
+    #[arg(long, default_value = "default")]
+    pub class: String,
+}
+
+impl ViewArgs {
+    /// The zone's file.
+    pub fn zone_path(&self) -> PathBuf {
+        crate::switch::view_path(&self.place.dir, &self.class)
+    }
 }
 
 /// `nss-k8s agent`.
@@ -62,17 +126,16 @@ pub struct AgentArgs {
     /// How to reach the API server; default: as a pod, else the user's own kubeconfig
     #[arg(long, env = "NSS_K8S_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+    /// The configuration file; flags and variables win over it
+    #[arg(long, env = "NSS_K8S_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Which endpoint slices to watch; `all` also holds endpoint names of ClusterIP services
-    #[arg(
-        long,
-        env = "NSS_K8S_ENDPOINT_SLICES",
-        value_enum,
-        default_value = "headless"
-    )]
-    pub endpoint_slices: EndpointSlices,
-    /// The zone's apex
-    #[arg(long, env = "NSS_K8S_CLUSTER_DOMAIN", default_value = "cluster.local")]
-    pub cluster_domain: String,
+    /// [default: headless]
+    #[arg(long, env = "NSS_K8S_ENDPOINT_SLICES", value_enum)]
+    pub endpoint_slices: Option<EndpointSlices>,
+    /// The zone's apex [default: cluster.local]
+    #[arg(long, env = "NSS_K8S_CLUSTER_DOMAIN", value_name = "DOMAIN")]
+    pub cluster_domain: Option<Name>,
     /// Further addresses of the cluster's name servers, such as a node-local cache's
     #[arg(
         long,
@@ -81,26 +144,28 @@ pub struct AgentArgs {
         value_delimiter = ','
     )]
     pub cluster_dns: Vec<IpAddr>,
-    /// The Service whose addresses are the cluster's name servers
+    /// The Service whose addresses are the cluster's name servers [default: kube-system/kube-dns]
     #[arg(
         long,
         env = "NSS_K8S_CLUSTER_DNS_SERVICE",
-        default_value = "kube-system/kube-dns",
         value_name = "NAMESPACE/NAME"
     )]
-    pub cluster_dns_service: String,
+    pub cluster_dns_service: Option<ObjectName>,
     /// Serve processes whatever name servers their resolv.conf has: for laptops
     #[arg(long, env = "NSS_K8S_ACCEPT_ANY_NAMESERVER")]
     pub accept_any_nameserver: bool,
-    /// What a service answers that is absent from a namespace that exists
-    #[arg(long, env = "NSS_K8S_MISS_POLICY", value_enum, default_value = "ask")]
-    pub miss_policy: Miss,
-    /// What names such as 10-1-2-3.NAMESPACE.pod answer
-    #[arg(long, env = "NSS_K8S_PODS", value_enum, default_value = "insecure")]
-    pub pods: Pods,
-    /// Time to live of every answer, in seconds
-    #[arg(long, env = "NSS_K8S_TTL", default_value_t = 5)]
-    pub ttl: u32,
+    /// Who asks external names for the class `default` [default: pod]
+    #[arg(long, env = "NSS_K8S_EXTERNAL", value_enum)]
+    pub external: Option<External>,
+    /// What a service answers that is absent from a namespace that exists [default: ask]
+    #[arg(long, env = "NSS_K8S_MISS_POLICY", value_enum)]
+    pub miss_policy: Option<MissPolicy>,
+    /// What names such as 10-1-2-3.NAMESPACE.pod answer [default: insecure]
+    #[arg(long, env = "NSS_K8S_PODS", value_enum)]
+    pub pods: Option<Pods>,
+    /// Time to live of every answer, in seconds [default: 5]
+    #[arg(long, env = "NSS_K8S_TTL")]
+    pub ttl: Option<u32>,
     /// An address without a name in the zone has none, instead of asking DNS
     #[arg(long, env = "NSS_K8S_PTR_AUTHORITATIVE")]
     pub ptr_authoritative: bool,
@@ -111,15 +176,14 @@ pub struct AgentArgs {
         value_name = "SUFFIX",
         value_delimiter = ','
     )]
-    pub except: Vec<String>,
-    /// The share of processes that must pass, in thousandths: to ramp up and down
+    pub except: Vec<Name>,
+    /// The share of processes that must pass, in thousandths: to ramp up and down [default: 0]
     #[arg(
         long,
         env = "NSS_K8S_DISABLED_PERMILLE",
-        default_value_t = 0,
         value_parser = clap::value_parser!(u16).range(..=1000)
     )]
-    pub disabled_permille: u16,
+    pub disabled_permille: Option<u16>,
     /// A build of the libraries that must pass, by its number; may be repeated
     #[arg(
         long,
@@ -128,21 +192,21 @@ pub struct AgentArgs {
         value_delimiter = ','
     )]
     pub refuse_build: Vec<u64>,
-    /// Seconds without a beat of the agent after which absent names are left to DNS
-    #[arg(long, env = "NSS_K8S_STALE_AFTER", default_value_t = 30)]
-    pub stale_after: u32,
-    /// Seconds without a beat of the agent after which every name is left to DNS
-    #[arg(long, env = "NSS_K8S_DEAD_AFTER", default_value_t = 300)]
-    pub dead_after: u32,
+    /// Seconds without a beat of the agent after which absent names are left to DNS [default: 30]
+    #[arg(long, env = "NSS_K8S_STALE_AFTER")]
+    pub stale_after: Option<u32>,
+    /// Seconds without a beat of the agent after which every name is left to DNS [default: 300]
+    #[arg(long, env = "NSS_K8S_DEAD_AFTER")]
+    pub dead_after: Option<u32>,
     /// Milliseconds for which an endpoint stays that left its slice without turning up elsewhere
+    /// [default: 500]
     #[arg(
         long,
         env = "NSS_K8S_ENDPOINT_GRACE",
-        default_value_t = 500,
         value_name = "MS",
         value_parser = clap::value_parser!(u64).range(..=3_600_000)
     )]
-    pub endpoint_grace: u64,
+    pub endpoint_grace: Option<u64>,
     /// Wait up to so many seconds before the first list, so that a fleet does not list at once
     #[arg(
         long,
@@ -152,9 +216,9 @@ pub struct AgentArgs {
         value_parser = clap::value_parser!(u64).range(..=3_600)
     )]
     pub start_jitter: u64,
-    /// Address of /healthz, /readyz and /metrics; `off` for none
-    #[arg(long, env = "NSS_K8S_LISTEN", default_value = "127.0.0.1:9353")]
-    pub listen: Listen,
+    /// Address of /healthz, /readyz and /metrics; `off` for none [default: 127.0.0.1:9353]
+    #[arg(long, env = "NSS_K8S_LISTEN")]
+    pub listen: Option<Listen>,
 }
 
 /// Where to serve HTTP, if at all.
@@ -172,41 +236,14 @@ impl core::str::FromStr for Listen {
     }
 }
 
-/// Which endpoint slices are watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum EndpointSlices {
-    /// Those that DNS answers need.
-    Headless,
-    /// All.
-    All,
-}
-
-/// `--miss-policy`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Miss {
-    /// Leave it to DNS.
-    Ask,
-    /// It does not exist.
-    Nxdomain,
-}
-
-/// `--pods`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Pods {
-    /// They do not exist.
-    Disabled,
-    /// The address that the name spells, when the namespace exists.
-    Insecure,
-}
-
 /// `nss-k8s query`.
 #[derive(Args, Clone, Debug)]
 pub struct QueryArgs {
     /// As a program would write it; an address with `--type PTR`
     pub name: String,
-    /// Where the zone is.
+    /// Which zone.
     #[command(flatten)]
-    pub place: Place,
+    pub view: ViewArgs,
     /// Of the pod that asks
     #[arg(long, short, default_value = "default")]
     pub namespace: String,
@@ -256,48 +293,56 @@ pub enum Record {
 /// `nss-k8s status`.
 #[derive(Args, Clone, Debug)]
 pub struct StatusArgs {
-    /// Where the zone is.
+    /// Which zone.
     #[command(flatten)]
-    pub place: Place,
+    pub view: ViewArgs,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
 }
 
 impl AgentArgs {
-    /// What is published as the zone's configuration; the addresses of the cluster DNS Service are
-    /// added once they are known.
-    pub fn config(&self) -> Config {
-        let cluster_dns = self.cluster_dns.iter().map(|address| match address {
-            IpAddr::V4(address) => nss_k8s_zone::Address::v4(address.octets()),
-            IpAddr::V6(address) => nss_k8s_zone::Address::v6(address.octets()),
-        });
-        Config {
-            accept_any_nameserver: self.accept_any_nameserver,
-            ptr_authoritative: self.ptr_authoritative,
-            endpoints_held: self.holds_all_slices(),
-            pod_mode: match self.pods {
-                Pods::Disabled => PodMode::Disabled,
-                Pods::Insecure => PodMode::Insecure,
-            },
-            miss_policy: match self.miss_policy {
-                Miss::Ask => MissPolicy::Ask,
-                Miss::Nxdomain => MissPolicy::NxDomain,
-            },
-            ttl: self.ttl,
-            stale_after: self.stale_after,
-            dead_after: self.dead_after,
-            cluster_dns: cluster_dns.collect(),
-            disabled_permille: self.disabled_permille,
-            refused_builds: self.refuse_build.clone(),
-            excepted_suffixes: self.except.clone(),
-            ..Config::default()
+    /// What the file says, under what the command line and the environment say.
+    pub fn over(&self, mut config: Config) -> Result<Config, ConfigError> {
+        let kubernetes = &mut config.kubernetes;
+        set(&mut kubernetes.endpoint_slices, self.endpoint_slices);
+        set(&mut kubernetes.cluster_domain, self.cluster_domain.clone());
+        set_all(&mut kubernetes.cluster_dns, &self.cluster_dns);
+        let service = self.cluster_dns_service.clone();
+        set(&mut kubernetes.cluster_dns_service, service);
+        set(&mut kubernetes.miss_policy, self.miss_policy);
+        set(&mut kubernetes.pods, self.pods);
+        set(&mut kubernetes.ttl, self.ttl);
+        kubernetes.ptr_authoritative |= self.ptr_authoritative;
+        set_all(&mut kubernetes.except, &self.except);
+        let grace = self.endpoint_grace.map(Period::millis);
+        set(&mut kubernetes.endpoint_grace, grace);
+        let processes = &mut config.processes;
+        processes.accept_any_nameserver |= self.accept_any_nameserver;
+        set(&mut processes.disabled_permille, self.disabled_permille);
+        set_all(&mut processes.refuse_builds, &self.refuse_build);
+        set(&mut processes.stale_after, self.stale_after);
+        set(&mut processes.dead_after, self.dead_after);
+        if let Some(external) = self.external {
+            config.set_default_class(external);
         }
+        set(&mut config.http.address, self.listen.map(|listen| listen.0));
+        config.check().map_err(ConfigError::Sense)?;
+        Ok(config)
     }
+}
 
-    /// Whether slices of ClusterIP services are published.
-    pub fn holds_all_slices(&self) -> bool {
-        self.endpoint_slices == EndpointSlices::All
+/// Lets a flag win.
+fn set<T>(field: &mut T, flag: Option<T>) {
+    if let Some(value) = flag {
+        *field = value;
+    }
+}
+
+/// Lets a list of flags win.
+fn set_all<T: Clone>(field: &mut Vec<T>, flags: &[T]) {
+    if !flags.is_empty() {
+        *field = flags.to_vec();
     }
 }
 
@@ -309,6 +354,32 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let line = "nss-k8s agent --ttl=7 --listen=off --external=node --except=a.b,c";
+        let cli = Cli::parse_from(line.split(' '));
+        let Command::Agent(args) = cli.command else {
+            panic!("not parsed as the agent");
+        };
+        let file = "kubernetes: {ttl: 9, pods: verified, except: [x.y]}\nhttp: {address: null}";
+        let config = args.over(Config::parse(file).unwrap()).unwrap();
+        assert_eq!(config.kubernetes.ttl, 7);
+        assert_eq!(config.kubernetes.pods, Pods::Verified);
+        let except: Vec<_> = config.kubernetes.except.iter().map(Name::as_str).collect();
+        assert_eq!(except, ["a.b", "c"]);
+        assert_eq!(config.http.address, None);
+        assert_eq!(config.all_classes(), [("default", External::Node)]);
+    }
+
+    #[test]
+    fn flags_are_checked_together_with_the_file() {
+        let cli = Cli::parse_from("nss-k8s agent --stale-after=400".split(' '));
+        let Command::Agent(args) = cli.command else {
+            panic!("not parsed as the agent");
+        };
+        args.over(Config::default()).unwrap_err();
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Runs one subcommand. Errors are one line on stderr; status 1, and 2 for wrong usage (clap).
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, ConfigCommand},
+    config::{Config, ConfigError},
+    pods,
     report::one_line,
     run, status, switch,
 };
 use anyhow::{Context, Result};
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, path::Path, process::ExitCode};
 use tracing_subscriber::EnvFilter;
 
 /// What is logged unless `RUST_LOG` says otherwise. The watches report failed requests themselves.
@@ -21,15 +23,42 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Agent(args) => agent(*args),
         Command::Query(args) => crate::query::query(&args),
         Command::Preflight(args) => Ok(crate::preflight::preflight(&args)),
-        Command::Dump(place) => crate::dump::dump(&place.dir),
+        Command::Dump(view) => crate::dump::dump(&view),
         Command::Status(args) => status::status(&args),
         Command::Disable(place) => switch::turn(&place.dir, true).map(|()| ExitCode::SUCCESS),
         Command::Enable(place) => switch::turn(&place.dir, false).map(|()| ExitCode::SUCCESS),
+        Command::Config(ConfigCommand::Check { file }) => check(&file),
+        Command::Config(ConfigCommand::Schema) => {
+            print!("{}", Config::schema());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Pod(command) => pods::by_hand(command).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
         eprintln!("nss-k8s: {}", one_line(error.as_ref()));
         ExitCode::FAILURE
     })
+}
+
+/// Says whether a file is a configuration.
+fn check(file: &Path) -> Result<ExitCode> {
+    match Config::read(file) {
+        Ok(_) => {
+            println!("{}: a sound configuration", file.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(ConfigError::Sense(findings)) => {
+            for finding in findings {
+                eprintln!("nss-k8s: {}: {finding}", file.display());
+            }
+            Ok(ExitCode::FAILURE)
+        }
+        Err(error @ ConfigError::Text(_)) => {
+            eprintln!("nss-k8s: {}: {}", file.display(), one_line(&error));
+            Ok(ExitCode::FAILURE)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Lets a closed pipe end this process quietly, as it ends other tools (`nss-k8s dump | head`).

@@ -14,13 +14,16 @@ pub mod rules;
 pub mod text;
 
 mod check;
+mod live;
+mod record;
 
 pub use classes::{Class, DEFAULT_CLASS, External};
 pub use forward::{
-    Cache, Forward, Group, Policy, Prefetch, ServeStale, Sockets, Transport, Upstream,
+    Cache, Forward, Group, Policy, Prefetch, ServeStale, Shared, Sockets, Transport, Upstream,
 };
 pub use kubernetes::{EndpointSlices, Kubernetes, MissPolicy, Pods, Processes};
 pub use listen::Listen;
+pub use live::Live;
 pub use rules::{GuardMode, Host, Match, Pattern, Rewrite, TldGuard};
 pub use text::{Glob, Name, Network, ObjectName, Period, Selector};
 
@@ -141,6 +144,31 @@ impl Config {
         core::iter::once(first)
             .chain(others.map(|class| (class.name.as_str(), class.external)))
             .collect()
+    }
+
+    /// Whether anything of this agent asks upstreams: a class, or the listener.
+    pub fn needs_forwarder(&self) -> bool {
+        let mut classes = self.all_classes().into_iter();
+        self.listen.is_some() || classes.any(|(_, external)| external == External::Node)
+    }
+
+    /// Whether slices of ClusterIP services are published.
+    pub fn holds_all_slices(&self) -> bool {
+        self.kubernetes.endpoint_slices == EndpointSlices::All
+    }
+
+    /// Says who asks external names for the class `default`.
+    pub fn set_default_class(&mut self, external: External) {
+        let mut classes = self.classes.iter_mut();
+        match classes.find(|class| class.name == DEFAULT_CLASS) {
+            Some(class) => class.external = external,
+            None => self.classes.push(Class {
+                name: DEFAULT_CLASS.to_owned(),
+                external,
+                namespaces: Vec::new(),
+                namespace_selector: None,
+            }),
+        }
     }
 
     /// The JSON schema of the file.

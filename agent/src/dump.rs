@@ -2,8 +2,8 @@
 //! would have to hold it to give the same answers.
 
 use crate::{
+    cli::ViewArgs,
     status::{ip, state_word},
-    switch::zone_path,
 };
 use anyhow::{Context, Result};
 use nss_k8s_zone::{
@@ -18,9 +18,9 @@ use std::{
     process::ExitCode,
 };
 
-/// Prints the zone below a base directory.
-pub fn dump(base: &Path) -> Result<ExitCode> {
-    let path = zone_path(base);
+/// Prints one class's zone.
+pub fn dump(view: &ViewArgs) -> Result<ExitCode> {
+    let path = view.zone_path();
     let text = text(&Dump::open(&path)?, &path);
     io::stdout()
         .lock()

@@ -6,13 +6,14 @@ mod yaml;
 pub(crate) use yaml::values;
 
 use crate::{
+    config::{Config, Selector},
     model::{Event, ObjectKey, Source},
-    parse::{Parsed, Verdict, excerpt},
+    notice,
+    parse::{Verdict, excerpt},
     publish::Message,
     telemetry::Telemetry,
 };
 use anyhow::{Context, Result};
-use notify::{EventKind, RecursiveMode, Watcher, event::AccessKind};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs,
@@ -21,16 +22,11 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{
-    sync::{Notify, mpsc},
-    time::timeout,
-};
+use tokio::sync::{Notify, mpsc, watch};
+use yaml::Labeled;
 
 /// The kinds of objects that a directory brings; each is a source of its own.
 pub const SOURCES: [Source; 3] = [Source::Namespaces, Source::Services, Source::Slices];
-
-/// A change is acted on when nothing has changed for so long.
-const QUIET: Duration = Duration::from_millis(10);
 
 /// Looked at without an event, too: not every file system reports every change.
 const RESCAN_EVERY: Duration = Duration::from_secs(10);
@@ -41,12 +37,14 @@ const MAX_FILE: u64 = 64 << 20;
 /// Follows a directory for ever; only a closed outbox ends it.
 pub async fn run(
     mut directory: Directory,
+    mut config: watch::Receiver<Arc<Config>>,
     outbox: mpsc::Sender<Message>,
     telemetry: Arc<Telemetry>,
 ) -> Result<()> {
     let changed = Arc::new(Notify::new());
-    let _watcher = watch(&directory.path, Arc::clone(&changed));
+    let _watcher = notice::watch(&directory.path, Arc::clone(&changed), RESCAN_EVERY);
     loop {
+        directory.selector = config.borrow_and_update().kubernetes.labels.clone();
         match tokio::task::block_in_place(|| directory.scan()) {
             Ok(scan) => {
                 for complaint in &scan.complaints {
@@ -70,47 +68,18 @@ pub async fn run(
                 }
             }
         }
-        // An elapsed time is the rescan.
-        if timeout(RESCAN_EVERY, changed.notified()).await.is_ok() {
-            while timeout(QUIET, changed.notified()).await.is_ok() {}
+        tokio::select! {
+            () = notice::change(&changed, RESCAN_EVERY) => {}
+            changed = config.changed() => changed.context("nobody configures any more")?,
         }
-    }
-}
-
-/// Asks the kernel to report changes; without it only the rescans notice them.
-fn watch(path: &Path, changed: Arc<Notify>) -> Option<notify::RecommendedWatcher> {
-    let report = move |event: notify::Result<notify::Event>| match event {
-        // Our own reading is no change.
-        Ok(event) if is_reading(event.kind) => {}
-        // Errors (a full event queue) lead to a rescan as well.
-        _ => changed.notify_one(),
-    };
-    let watcher = notify::recommended_watcher(report).and_then(|mut watcher| {
-        watcher.watch(path, RecursiveMode::NonRecursive)?;
-        Ok(watcher)
-    });
-    match watcher {
-        Ok(watcher) => Some(watcher),
-        Err(error) => {
-            let seconds = RESCAN_EVERY.as_secs();
-            tracing::warn!(%error, "changes are noticed by rescans every {seconds} s only");
-            None
-        }
-    }
-}
-
-/// Whether an event is only somebody reading.
-fn is_reading(kind: EventKind) -> bool {
-    match kind {
-        EventKind::Access(AccessKind::Close(mode)) => mode != notify::event::AccessMode::Write,
-        EventKind::Access(_) => true,
-        _ => false,
     }
 }
 
 /// The files of one directory, and what they said when they were last readable.
 pub struct Directory {
     path: PathBuf,
+    /// Which services and slices are served, by their labels.
+    selector: Option<Selector>,
     files: BTreeMap<PathBuf, File>,
     complained: BTreeSet<String>,
 }
@@ -121,7 +90,7 @@ struct File {
     /// Of the content; `None`: not read yet.
     hash: Option<u64>,
     /// Objects by document.
-    parsed: Vec<(usize, Parsed)>,
+    parsed: Vec<(usize, Labeled)>,
     /// What is wrong with its text, by document.
     errors: Vec<String>,
     /// Some of its text has never been readable.
@@ -146,6 +115,7 @@ impl Directory {
             .with_context(|| format!("cannot read the manifests in {}", path.display()))?;
         Ok(Self {
             path: path.to_owned(),
+            selector: None,
             files: BTreeMap::new(),
             complained: BTreeSet::new(),
         })
@@ -195,7 +165,16 @@ impl Directory {
                     Some(("File", "malformed")),
                 );
             }
-            for (document, parsed) in &file.parsed {
+            for (document, Labeled { parsed, labels }) in &file.parsed {
+                let is_selected = |selector: &Selector| match parsed.key() {
+                    Some(ObjectKey::Service(_) | ObjectKey::Slice { .. }) => {
+                        selector.matches(labels)
+                    }
+                    _ => true,
+                };
+                if !self.selector.as_ref().is_none_or(is_selected) {
+                    continue;
+                }
                 let place = format!("{shown}: document {document}");
                 for complaint in &parsed.complaints {
                     let what = parsed
@@ -282,10 +261,13 @@ impl File {
             self.uncertain |= fresh;
             let named: BTreeSet<_> = parsed
                 .iter()
-                .filter_map(|(_, object)| object.key())
+                .filter_map(|(_, object)| object.parsed.key())
                 .collect();
             let before = core::mem::take(&mut self.parsed).into_iter();
-            let kept = before.filter(|(_, old)| old.key().is_some_and(|key| !named.contains(&key)));
+            let kept = before.filter(|(_, old)| {
+                let key = old.parsed.key();
+                key.is_some_and(|key| !named.contains(&key))
+            });
             parsed.extend(kept);
         }
         self.hash = Some(hash);

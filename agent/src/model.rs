@@ -9,14 +9,17 @@
 //! It reads no clock and knows no task, file or socket: time comes in, changes go out.
 
 mod entities;
+mod exposure;
 mod service;
 mod sink;
 
-pub use entities::{Event, Held, Object, ObjectKey, SliceOf, Source};
+pub use entities::{Event, Held, Labels, Object, ObjectKey, SliceOf, Source};
+pub use exposure::Exposure;
 pub use sink::{Flushed, Sink};
 
+use exposure::Shown;
 use nss_k8s_zone::{Address, ServiceBody, ServiceKey, SliceId, WriteError};
-use service::Entry;
+use service::{Entry, Rule};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant, SystemTime},
@@ -33,6 +36,10 @@ pub struct Settings {
     pub grace: Duration,
     /// The Service whose addresses are the cluster's name servers.
     pub cluster_dns: ServiceKey,
+    /// Which namespaces are served.
+    pub exposure: Exposure,
+    /// A ClusterIP service without a ready endpoint is not served; needs `all_slices`.
+    pub ignore_empty: bool,
 }
 
 /// Everything known of the cluster that the zone is made of.
@@ -40,6 +47,7 @@ pub struct Model {
     settings: Settings,
     feeds: BTreeMap<Source, Feed>,
     namespaces: HashMap<String, Presence>,
+    namespaces_changed: bool,
     services: HashMap<ServiceKey, Entry>,
     /// What the zone held at the start and no object has claimed yet.
     adopted: Held,
@@ -78,6 +86,9 @@ struct Known {
 struct Presence {
     listed: bool,
     objects: usize,
+    labels: Labels,
+    /// As of the last flush.
+    shown: Shown,
 }
 
 impl Model {
@@ -92,6 +103,7 @@ impl Model {
             settings,
             feeds,
             namespaces: HashMap::new(),
+            namespaces_changed: false,
             services: HashMap::new(),
             adopted,
             dirty_namespaces: BTreeSet::new(),
@@ -131,8 +143,38 @@ impl Model {
                 for (key, known) in unseen {
                     self.remove(source, key, known, now);
                 }
+                // What was not listed has no labels for certain now, and no endpoints.
+                if source == Source::Namespaces {
+                    self.namespaces_changed = true;
+                    self.dirty_namespaces
+                        .extend(self.namespaces.keys().cloned());
+                }
+                if source.is_slices() && self.settings.ignore_empty {
+                    self.dirty_services.extend(self.services.keys().cloned());
+                }
             }
         }
+    }
+
+    /// Follows a changed configuration. Its effect on the zone is a difference, as any other.
+    pub fn configure(&mut self, settings: Settings) {
+        let reveals = self.settings.exposure != settings.exposure;
+        let empties = self.settings.ignore_empty != settings.ignore_empty;
+        self.settings = settings;
+        if reveals {
+            self.dirty_namespaces
+                .extend(self.namespaces.keys().cloned());
+        }
+        if empties {
+            self.dirty_services.extend(self.services.keys().cloned());
+        }
+    }
+
+    /// The namespaces that exist, served or not, with their labels; `None` until they are listed.
+    pub fn namespaces(&self) -> Option<impl Iterator<Item = (&str, &Labels)>> {
+        let all = self.namespaces.iter();
+        self.is_listed(Source::Namespaces)
+            .then(|| all.map(|(name, presence)| (name.as_str(), &presence.labels)))
     }
 
     /// Whether every source has completed its first list.
@@ -143,16 +185,22 @@ impl Model {
             .all(|source| self.is_listed(*source))
     }
 
-    /// The addresses of the cluster DNS Service; `None` while it may still turn up.
-    pub fn cluster_dns(&self) -> Option<Vec<Address>> {
-        let body = self
-            .services
-            .get(&self.settings.cluster_dns)
-            .and_then(Entry::body);
-        match body {
+    /// The addresses of a Service, served or not; `None` while it may still turn up.
+    pub fn addresses(&self, service: &ServiceKey) -> Option<Vec<Address>> {
+        match self.services.get(service).and_then(Entry::body) {
             Some(ServiceBody::ClusterIp { addresses, .. }) => Some(addresses.clone()),
             _ => self.is_listed(Source::Services).then(Vec::new),
         }
+    }
+
+    /// The addresses of the cluster DNS Service; `None` while it may still turn up.
+    pub fn cluster_dns(&self) -> Option<Vec<Address>> {
+        self.addresses(&self.settings.cluster_dns)
+    }
+
+    /// Whether [`Model::namespaces`] may say something else than at the last call of this.
+    pub fn namespaces_changed(&mut self) -> bool {
+        core::mem::take(&mut self.namespaces_changed)
     }
 
     /// When [`Model::flush`] must be called again although no event comes.
@@ -191,8 +239,9 @@ impl Model {
             }
         }
         let namespaces = core::mem::take(&mut self.dirty_namespaces);
+        self.namespaces_changed |= !namespaces.is_empty();
         for name in &namespaces {
-            if self.namespaces.contains_key(name) {
+            if self.look_at(name) == Some(Shown::Yes) {
                 self.adopted.namespaces.remove(name);
                 let result = sink.put_namespace(name);
                 self.note_namespace(&mut flushed, name, result);
@@ -202,7 +251,15 @@ impl Model {
             self.flush_service(&key, sink, now, &mut flushed);
         }
         for name in &namespaces {
-            if !self.namespaces.contains_key(name) && !self.adopted.namespaces.contains(name) {
+            let goes = match self.namespaces.get(name).map(|presence| presence.shown) {
+                Some(Shown::Yes | Shown::Undecided) => false,
+                Some(Shown::No) => {
+                    self.adopted.namespaces.remove(name);
+                    true
+                }
+                None => !self.adopted.namespaces.contains(name),
+            };
+            if goes {
                 let result = sink.delete_namespace(name);
                 self.note_namespace(&mut flushed, name, result);
             }
@@ -216,9 +273,11 @@ impl Model {
     fn apply(&mut self, source: Source, object: Object, now: Instant) {
         let key = object.key();
         match object {
-            Object::Namespace(name) => {
+            Object::Namespace(name, labels) => {
                 self.see(source, key, None);
-                self.namespaces.entry(name.clone()).or_default().listed = true;
+                let presence = self.namespaces.entry(name.clone()).or_default();
+                presence.listed = true;
+                presence.labels = labels;
                 self.dirty_namespaces.insert(name);
             }
             Object::Service(service, body) => {
@@ -323,7 +382,9 @@ impl Model {
             ObjectKey::Namespace(name) => {
                 if let Some(presence) = self.namespaces.get_mut(&name) {
                     presence.listed = false;
+                    presence.labels.clear();
                 }
+                self.dirty_namespaces.insert(name.clone());
                 self.prune_namespace(name);
             }
             ObjectKey::Service(service) => {
@@ -360,8 +421,20 @@ impl Model {
         now: Instant,
         flushed: &mut Flushed,
     ) {
+        let shown = self.namespaces.get(key.namespace());
+        let shown = shown.map_or(Shown::Yes, |presence| presence.shown);
+        // Comes again once it is decided.
+        if shown == Shown::Undecided {
+            return;
+        }
+        let has_slices = self.has_slices();
         let Some(entry) = self.services.get_mut(key) else {
             return;
+        };
+        let rule = Rule {
+            all_slices: self.settings.all_slices,
+            hidden: shown == Shown::No,
+            ignore_empty: self.settings.ignore_empty && has_slices,
         };
         // A slice may be listed before its service is: until the list of services is complete, what
         // an earlier agent published of the service goes on.
@@ -369,14 +442,7 @@ impl Model {
             return;
         }
         let before = flushed.failures.len();
-        entry.flush(
-            key,
-            self.settings.all_slices,
-            sink,
-            &mut self.adopted,
-            now,
-            flushed,
-        );
+        entry.flush(key, rule, sink, &mut self.adopted, now, flushed);
         if let Some(until) = entry.deadline() {
             self.expiries.insert((until, key.clone()));
         }
@@ -395,6 +461,10 @@ impl Model {
 
     /// Removes what an earlier agent left and complete lists did not name.
     fn sweep(&mut self, sink: &mut impl Sink, flushed: &mut Flushed) {
+        // What waits for its namespace's labels has not been claimed yet.
+        if self.settings.exposure.labels.is_some() && !self.is_listed(Source::Namespaces) {
+            return;
+        }
         let is_certain = |wanted: fn(Source) -> bool| {
             let mut feeds = self.feeds.iter().filter(|(source, _)| wanted(**source));
             feeds.all(|(_, feed)| feed.listed && feed.certain)
@@ -429,6 +499,30 @@ impl Model {
     /// Whether a source has completed its first list.
     fn is_listed(&self, source: Source) -> bool {
         self.feeds.get(&source).is_some_and(|feed| feed.listed)
+    }
+
+    /// Whether every slice has been listed once.
+    fn has_slices(&self) -> bool {
+        let mut feeds = self.feeds.iter().filter(|(source, _)| source.is_slices());
+        feeds.all(|(_, feed)| feed.listed)
+    }
+
+    /// Decides whether a namespace is served; marks its services when that has changed. `None` when
+    /// there is no such namespace.
+    fn look_at(&mut self, name: &str) -> Option<Shown> {
+        let all_listed = self.is_listed(Source::Namespaces);
+        let presence = self.namespaces.get_mut(name)?;
+        let certain = presence.listed || all_listed;
+        let shown = self
+            .settings
+            .exposure
+            .decide(name, &presence.labels, certain);
+        if core::mem::replace(&mut presence.shown, shown) != shown {
+            let services = self.services.keys();
+            let within = services.filter(|key| key.namespace() == name);
+            self.dirty_services.extend(within.cloned());
+        }
+        Some(shown)
     }
 
     /// One more object lives in a namespace.

@@ -91,11 +91,10 @@ pub struct ConditionsObject {
     pub ready: Option<bool>,
 }
 
-/// A v1 Namespace; its name is all that counts.
+/// A v1 Namespace; its name and its labels are all that counts.
 #[derive(Clone, Debug, Deserialize)]
 pub struct NamespaceObject {
-    /// The name.
-    #[serde(deserialize_with = "slim_metadata")]
+    /// Name and labels.
     pub metadata: ObjectMeta,
 }
 

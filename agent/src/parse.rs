@@ -71,7 +71,10 @@ impl Parsed {
 pub fn namespace(object: &NamespaceObject) -> Parsed {
     let name = object.metadata.name.as_deref().unwrap_or_default();
     match label(name) {
-        Ok(()) => Parsed::sound(Object::Namespace(name.to_owned())),
+        Ok(()) => {
+            let labels = object.metadata.labels.clone().unwrap_or_default();
+            Parsed::sound(Object::Namespace(name.to_owned(), labels))
+        }
         Err(why) => Parsed::malformed(None, format!("Namespace {}: name: {why}", excerpt(name))),
     }
 }

@@ -7,7 +7,6 @@ use crate::{
     cli::{Libc, QueryArgs, Record},
     publish::unix_now,
     status::{ip, state_word},
-    switch::zone_path,
 };
 use answer::{Answer, Tried};
 use anyhow::{Context, Result, bail};
@@ -27,7 +26,7 @@ use std::{ffi::CString, fs, os::unix::ffi::OsStrExt, path::Path, process::ExitCo
 
 /// Asks once and prints; success when the zone answers with data.
 pub fn query(args: &QueryArgs) -> Result<ExitCode> {
-    let path = zone_path(&args.place.dir);
+    let path = args.view.zone_path();
     let dump = Dump::open(&path)?;
     let libc = match args.libc {
         Libc::Glibc => sys::Libc::Glibc,

@@ -2,26 +2,32 @@
 
 use crate::{
     cli::AgentArgs,
+    config::{Config, Live},
+    external,
     manifests::{self, Directory},
-    model::{Settings, Source},
-    parse,
+    model::Source,
+    outside::Outside,
+    pods::Pods,
     publish::{BATCH, Message, Publisher},
     serve,
     telemetry::Telemetry,
     watch::{self, Watches},
 };
 use anyhow::{Context, Result, anyhow, bail};
-use nss_k8s_zone::{Options, ServiceKey};
+use nss_k8s_zone::Options;
 use std::{hash::BuildHasher, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch as latest},
     task::JoinSet,
     time::timeout,
 };
 
 /// How long the publisher may take to write what it has when the process is told to stop.
 const STOP_WITHIN: Duration = Duration::from_millis(800);
+
+/// How long the listener may take to answer what has come; it bounds that itself.
+const LEAVE_WITHIN: Duration = Duration::from_secs(6);
 
 /// Where objects come from.
 enum Input {
@@ -34,31 +40,34 @@ pub async fn run(args: AgentArgs) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let telemetry = Arc::new(Telemetry::new());
-    let all_slices = args.holds_all_slices();
 
     // What can be wrong with the way we were called is found before anything is published.
-    let cluster_dns = service_key(&args.cluster_dns_service)?;
+    let live = Live::open(args.clone(), &telemetry)?;
+    let config = live.subscribe();
+    let current = Arc::clone(&config.borrow());
     let input = match &args.manifests {
         Some(path) => Input::Manifests(Directory::open(path)?),
         None => Input::Api(watch::connect(args.kubeconfig.as_deref()).await?),
     };
     let sources = match input {
         Input::Manifests(_) => manifests::SOURCES.to_vec(),
-        Input::Api(_) => Watches::sources(all_slices),
+        Input::Api(_) => Watches::sources(current.holds_all_slices()),
     };
-    let listener = match args.listen.0 {
+    let listener = match current.http.address {
         Some(address) => Some(serve::bind(address).await?),
         None => None,
     };
-    let settings = Settings {
-        sources: sources.clone(),
-        all_slices,
-        grace: Duration::from_millis(args.endpoint_grace),
-        cluster_dns,
-    };
-    let options = Options::new(&args.place.dir, &args.cluster_domain);
-    let publisher = Publisher::open(options, settings, args.config(), Arc::clone(&telemetry))
-        .with_context(|| format!("cannot publish in {}", args.place.dir.display()))?;
+    let base = args.place.dir.as_path();
+    let options = Options::new(base, current.kubernetes.cluster_domain.as_str());
+    let (publisher, news) = Publisher::open(
+        options,
+        sources.clone(),
+        config.clone(),
+        Arc::clone(&telemetry),
+    )
+    .with_context(|| format!("cannot publish in {}", base.display()))?;
+    let (sockets, served) = latest::channel(None);
+    let pods = Pods::open(base, served, &telemetry)?;
 
     let (outbox, inbox) = mpsc::channel(BATCH);
     let (stop, stopped) = oneshot::channel();
@@ -67,9 +76,35 @@ pub async fn run(args: AgentArgs) -> Result<()> {
     if let Some(listener) = listener {
         tasks.spawn(serve::run(listener, Arc::clone(&telemetry)));
     }
+    let following = config.clone();
+    tasks.spawn(async move {
+        live.run().await;
+        bail!("nobody follows the configuration")
+    });
+    let (configured, told) = (config.clone(), news.clone());
+    tasks.spawn(async move {
+        pods.run(configured, told).await;
+        bail!("nobody follows the pods")
+    });
+    // What goes wrong with names outside the zone leaves the zone alone.
+    let (held, source) = oneshot::channel();
+    let figures = external::Metrics::default();
+    telemetry.extend(|registry| figures.register(registry));
+    let sharing = external::Publisher::new(base, figures);
+    tokio::spawn(external::run(sharing, source, config.clone()));
+    let outside = Outside {
+        base: base.to_owned(),
+        config,
+        news,
+        telemetry: Arc::clone(&telemetry),
+        sockets,
+        held,
+    };
+    let (leave, left) = oneshot::channel();
+    let outside = tokio::spawn(outside.run(left));
     let jitter = jitter(args.start_jitter);
     start(
-        &mut tasks, input, sources, all_slices, jitter, outbox, telemetry,
+        &mut tasks, input, sources, following, jitter, outbox, telemetry,
     );
 
     let verdict = tokio::select! {
@@ -84,10 +119,14 @@ pub async fn run(args: AgentArgs) -> Result<()> {
             Err(panic) => return Err(anyhow!(panic).context("the publisher failed")),
         },
     };
-    // A publisher that is gone already needs no stopping.
+    // Who is gone already needs no stopping.
+    let _ = leave.send(());
     let _ = stop.send(());
     if timeout(STOP_WITHIN, publishing).await.is_err() {
         tracing::warn!("the publisher did not stop in time; the zone is consistent all the same");
+    }
+    if timeout(LEAVE_WITHIN, outside).await.is_err() {
+        tracing::warn!("not every DNS client was answered in time");
     }
     verdict
 }
@@ -97,7 +136,7 @@ fn start(
     tasks: &mut JoinSet<Result<()>>,
     input: Input,
     sources: Vec<Source>,
-    all_slices: bool,
+    config: latest::Receiver<Arc<Config>>,
     jitter: Duration,
     outbox: mpsc::Sender<Message>,
     telemetry: Arc<Telemetry>,
@@ -106,16 +145,16 @@ fn start(
         Input::Manifests(directory) => {
             tasks.spawn(async move {
                 tokio::time::sleep(jitter).await;
-                manifests::run(directory, outbox, telemetry).await
+                manifests::run(directory, config, outbox, telemetry).await
             });
         }
         Input::Api(client) => {
             let watches = Watches::new(client, outbox, telemetry);
             for source in sources {
-                let watches = watches.clone();
+                let (watches, config) = (watches.clone(), config.clone());
                 tasks.spawn(async move {
                     tokio::time::sleep(jitter).await;
-                    watches.run(source, all_slices).await
+                    watches.run(source, config).await
                 });
             }
         }
@@ -144,16 +183,4 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str 
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     }
-}
-
-/// Reads `namespace/name`.
-fn service_key(text: &str) -> Result<ServiceKey> {
-    let sound = |(namespace, name): &(&str, &str)| {
-        parse::label(namespace).is_ok() && parse::label(name).is_ok()
-    };
-    let (namespace, name) = text
-        .split_once('/')
-        .filter(sound)
-        .with_context(|| format!("--cluster-dns-service {text}: not NAMESPACE/NAME"))?;
-    Ok(ServiceKey::new(name, namespace)?)
 }

@@ -1,10 +1,6 @@
 //! `nss-k8s status`: how the published zone is, from its file alone.
 
-use crate::{
-    cli::StatusArgs,
-    publish::unix_now,
-    switch::{Switch, zone_path},
-};
+use crate::{cli::StatusArgs, publish::unix_now, switch::Switch};
 use anyhow::{Context, Result};
 use nss_k8s_zone::{Address, Dump, Family, MissPolicy, Now, PodMode, State};
 use serde::Serialize;
@@ -59,9 +55,9 @@ struct ConfigReport {
 
 /// Prints the report; failure when processes are not served.
 pub fn status(args: &StatusArgs) -> Result<ExitCode> {
-    let path = zone_path(&args.place.dir);
+    let path = args.view.zone_path();
     let dump = Dump::open(&path)?;
-    let switched_off = Switch::new(&args.place.dir).is_off();
+    let switched_off = Switch::new(&args.view.place.dir).is_off();
     let report = report(path.display().to_string(), &dump, switched_off, unix_now());
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report).context("JSON")?);

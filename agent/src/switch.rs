@@ -2,6 +2,7 @@
 //! wanted, so it outlives every agent; a running agent follows it, without one we write the zone's
 //! state ourselves under the lock.
 
+use crate::{config::DEFAULT_CLASS, parse};
 use anyhow::{Context, Result, bail};
 use nss_k8s_zone::{Dump, OpenError, Options, State, Writer};
 use std::{
@@ -54,11 +55,18 @@ impl Switch {
 /// The file comes first: it must be possible to set the switch when the zone is what is broken.
 /// Without a zone that can be read there is nothing to wait for.
 pub fn turn(base: &Path, off: bool) -> Result<()> {
-    let path = zone_path(base);
     let switch = Switch::new(base);
     switch
         .set(off)
         .with_context(|| format!("cannot write {}", switch.path.display()))?;
+    published_classes(base)
+        .iter()
+        .try_for_each(|class| turn_class(base, &switch, class, off))
+}
+
+/// Waits until one class's zone says so.
+fn turn_class(base: &Path, switch: &Switch, class: &str, off: bool) -> Result<()> {
+    let path = view_path(base, class);
     let apex = match Dump::open(&path) {
         Ok(zone) => zone.apex().to_owned(),
         Err(error) => {
@@ -78,7 +86,11 @@ pub fn turn(base: &Path, off: bool) -> Result<()> {
             println!("{word} ({})", path.display());
             return Ok(());
         }
-        match Writer::open(Options::new(base, &apex)) {
+        let options = Options {
+            view: class.to_owned(),
+            ..Options::new(base, &apex)
+        };
+        match Writer::open(options) {
             Ok((mut writer, _)) if off => writer.disable(),
             Ok((mut writer, _)) => writer.enable(),
             Err(OpenError::Locked { holder, .. }) if Instant::now() >= deadline => {
@@ -95,7 +107,28 @@ pub fn turn(base: &Path, off: bool) -> Result<()> {
     }
 }
 
-/// The zone file that processes map, below a base directory.
+/// The zone file that processes of the class `default` map, below a base directory.
 pub fn zone_path(base: &Path) -> PathBuf {
-    base.join("view/default/zone.v1")
+    view_path(base, DEFAULT_CLASS)
+}
+
+/// The zone file of one class, below a base directory.
+pub fn view_path(base: &Path, class: &str) -> PathBuf {
+    base.join("view").join(class).join("zone.v1")
+}
+
+/// The classes that have a zone file below a base directory, `default` first.
+pub fn published_classes(base: &Path) -> Vec<String> {
+    let mut classes = vec![DEFAULT_CLASS.to_owned()];
+    let entries = fs::read_dir(base.join("view")).into_iter().flatten();
+    for entry in entries.flatten() {
+        if let Ok(name) = entry.file_name().into_string()
+            && name != DEFAULT_CLASS
+            && parse::label(&name).is_ok()
+            && entry.path().join("zone.v1").exists()
+        {
+            classes.push(name);
+        }
+    }
+    classes
 }

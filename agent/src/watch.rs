@@ -5,6 +5,7 @@
 //! skipped; a watch that fails is tried again with a growing pause, for ever.
 
 use crate::{
+    config::Selector,
     model::{Event, ObjectKey, Source},
     objects::{ServiceObject, SliceObject},
     parse::{self, Parsed, Verdict},
@@ -33,7 +34,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{mpsc, watch as latest},
+    time::timeout,
+};
 
 /// The selector for slices of headless services; the controller labels them.
 const HEADLESS: &str = "service.kubernetes.io/headless";
@@ -112,8 +116,34 @@ impl Watches {
         sources
     }
 
-    /// Follows one source for ever; returns only when the publisher is gone.
-    pub async fn run(self, source: Source, all_slices: bool) -> Result<()> {
+    /// Follows one source for ever; returns only when the publisher is gone. Another selector means
+    /// another list, whose differences count.
+    pub async fn run(
+        self,
+        source: Source,
+        mut config: latest::Receiver<Arc<crate::config::Config>>,
+    ) -> Result<()> {
+        loop {
+            let current = Arc::clone(&config.borrow_and_update());
+            let changed = async {
+                while config.changed().await.is_ok() {
+                    if config.borrow().kubernetes.labels != current.kubernetes.labels {
+                        return;
+                    }
+                }
+                core::future::pending().await
+            };
+            tokio::select! {
+                ended = self.select(source, &current) => return ended,
+                () = changed, if source != Source::Namespaces => {}
+            }
+        }
+    }
+
+    /// Follows one source by the labels that are configured.
+    async fn select(&self, source: Source, current: &crate::config::Config) -> Result<()> {
+        let all_slices = current.holds_all_slices();
+        let labels = current.kubernetes.labels.as_ref().map(Selector::to_string);
         let config = watcher::Config::default();
         let client = self.client.clone();
         match source {
@@ -124,6 +154,10 @@ impl Watches {
                 self.follow(source, config, open, namespace).await
             }
             Source::Services => {
+                let config = match &labels {
+                    Some(labels) => config.labels(labels),
+                    None => config,
+                };
                 let api = Api::<DeserializeGuard<ServiceObject>>::all(client);
                 let open = |config| watcher(api.clone(), config);
                 self.follow(source, config, open, |guard| {
@@ -132,10 +166,15 @@ impl Watches {
                 .await
             }
             Source::Slices | Source::OtherSlices => {
-                let config = match source {
-                    _ if all_slices => config,
-                    Source::Slices => config.labels(HEADLESS),
-                    _ => config.labels(UNMANAGED),
+                let ours = match source {
+                    _ if all_slices => None,
+                    Source::Slices => Some(HEADLESS.to_owned()),
+                    _ => Some(UNMANAGED.to_owned()),
+                };
+                let both: Vec<_> = ours.into_iter().chain(labels).collect();
+                let config = match both.as_slice() {
+                    [] => config,
+                    both => config.labels(&both.join(",")),
                 };
                 let api = Api::<DeserializeGuard<SliceObject>>::all(client);
                 let open = |config| watcher(api.clone(), config);

@@ -345,12 +345,12 @@ fn says_in_one_line_what_is_wrong_with_the_way_it_was_called() {
             "/nowhere/manifests",
         ),
         (
-            vec!["--manifests", manifests, "--cluster-dns-service", "dns"],
-            "not NAMESPACE/NAME",
+            vec!["--manifests", manifests, "--config", "/nowhere/config"],
+            "/nowhere/config",
         ),
         (
-            vec!["--manifests", manifests, "--cluster-domain", "a..b"],
-            "a..b",
+            vec!["--manifests", manifests, "--cluster-domain", "."],
+            "kubernetes.cluster_domain",
         ),
     ] {
         let mut all = vec!["agent", "--listen", "off", "--dir", base];
@@ -369,6 +369,18 @@ fn says_in_one_line_what_is_wrong_with_the_way_it_was_called() {
     ];
     assert!(failure(&unwritable).contains("/proc/x"));
     assert!(failure(&["status", "--dir", "/nowhere"]).contains("/nowhere"));
+    for flag in ["--cluster-dns-service=dns", "--cluster-domain=a..b"] {
+        let usage = Command::new(env!("CARGO_BIN_EXE_nss-k8s"))
+            .args(["agent", flag])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(usage.stderr).unwrap();
+        assert_eq!(usage.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains("a..b") || said.contains("not NAMESPACE/NAME"),
+            "{said}"
+        );
+    }
     let usage = Command::new(env!("CARGO_BIN_EXE_nss-k8s"))
         .arg("frobnicate")
         .output()

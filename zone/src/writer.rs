@@ -368,6 +368,15 @@ impl Writer {
         Ok(())
     }
 
+    /// Ends the zone: its file goes, and readers look for another one. Where a further link to the
+    /// file is left, they pass until that is replaced.
+    pub fn retire(mut self) -> Result<(), OpenError> {
+        let path = &self.files.zone;
+        std::fs::remove_file(path).map_err(files::failed("remove", path))?;
+        supersede_zone(&mut self.zone);
+        Ok(())
+    }
+
     /// Starts to record the stores to the zone file.
     #[cfg(feature = "proofs")]
     #[doc(hidden)]

@@ -145,18 +145,20 @@ impl Config {
             (forward.deadline.duration().is_zero(), "deadline"),
             (forward.sockets.connections == 0, "sockets.connections"),
             (forward.sockets.in_flight == 0, "sockets.in_flight"),
+            (forward.sockets.total == 0, "sockets.total"),
+            (forward.cache.entries == 0, "cache.entries"),
         ] {
             say(found, wrong, &format!("forward.{what}: 0"));
         }
         say(
             found,
-            forward.cache.min_ttl > forward.cache.max_ttl,
-            "forward.cache.min_ttl: more than max_ttl",
+            !(1..=90).contains(&forward.prefetch.percent),
+            "forward.prefetch.percent: not 1 to 90",
         );
         say(
             found,
-            !(1..=90).contains(&forward.prefetch.percent),
-            "forward.prefetch.percent: not 1 to 90",
+            forward.cache.min_ttl > forward.cache.max_ttl,
+            "forward.cache.min_ttl: more than max_ttl",
         );
     }
 
@@ -190,6 +192,21 @@ impl Config {
                 ));
             }
         }
+        // In process there are no regular expressions: names that one may match are left to DNS, after
+        // all other rules.
+        let is_regex = |rewrite: &Rewrite| matches!(rewrite.from, Match::Regex(_));
+        let first = self.rewrite.iter().position(is_regex);
+        let after = self.rewrite.iter().skip(first.unwrap_or(usize::MAX));
+        say(
+            found,
+            !after.clone().all(is_regex),
+            "rewrite: a regex comes before another kind of rule; regexes must come last",
+        );
+        say(
+            found,
+            first.is_some() && self.rewrite.iter().any(|rewrite| rewrite.continues),
+            "rewrite: continue cannot lead to a regex",
+        );
         let names = self.tld_guard.except.iter().chain(&self.tld_guard.also);
         for name in names {
             if let Err(why) = label(name) {

@@ -9,7 +9,19 @@ use std::collections::BTreeMap;
 pub const DEFAULT_CLASS: &str = "default";
 
 /// Who asks external names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Deserialize,
+    Serialize,
+    JsonSchema,
+    clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum External {
     /// Libc, as if nss-k8s were not there

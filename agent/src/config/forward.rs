@@ -179,7 +179,8 @@ pub enum Policy {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cache {
-    /// Answers at most; 0: no cache
+    /// Answers at most
+    #[schemars(range(min = 1))]
     pub entries: usize,
     /// Bytes of answers at most
     pub bytes: usize,
@@ -258,19 +259,23 @@ pub struct Sockets {
     /// Connections at once
     #[schemars(range(min = 1))]
     pub connections: usize,
-    /// Queries at once, over all connections
+    /// Queries at once on one connection
     #[schemars(range(min = 1))]
     pub in_flight: usize,
     /// A connection without a query is closed after this
     pub idle: Period,
+    /// Connections of all pods together
+    #[schemars(range(min = 1))]
+    pub total: usize,
 }
 
 impl Default for Sockets {
     fn default() -> Self {
         Self {
-            connections: 256,
-            in_flight: 512,
-            idle: Period::secs(5),
+            connections: 1024,
+            in_flight: 1024,
+            idle: Period::secs(10),
+            total: 16_384,
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Rewrite {
     /// `Exact`: the other name. `Prefix`, `Suffix`: what takes the matched text's place. `Regex`:
     /// the other name, `{0}`, `{1}` ... standing for groups. Lower case, without the final dot.
     pub to: String,
+    /// The rules behind it are tried on the new name; else it is the last one tried.
+    pub continues: bool,
 }
 
 /// Which names a rule is for; names are absolute and in lower case.
@@ -28,7 +30,7 @@ pub struct Rewrite {
 pub enum Match {
     /// This one.
     Exact(Name),
-    /// Those that begin with this text.
+    /// Those that begin with these labels, as in CoreDNS, where every such text ends in a dot.
     Prefix(String),
     /// Those that end with this text (not: with these labels), without the final dot.
     Suffix(String),
@@ -43,7 +45,7 @@ struct Written {
     /// This name
     #[serde(default, skip_serializing_if = "Option::is_none")]
     exact: Option<String>,
-    /// Names that begin with this text
+    /// Names that begin with these labels
     #[serde(default, skip_serializing_if = "Option::is_none")]
     prefix: Option<String>,
     /// Names that end with this text
@@ -54,6 +56,13 @@ struct Written {
     regex: Option<String>,
     /// What takes the place of what matched; with `regex` `{1}` is its first group
     to: String,
+    /// Try the rules behind it on the new name, too
+    #[serde(
+        default,
+        rename = "continue",
+        skip_serializing_if = "core::ops::Not::not"
+    )]
+    continues: bool,
 }
 
 impl TryFrom<Written> for Rewrite {
@@ -66,29 +75,30 @@ impl TryFrom<Written> for Rewrite {
             suffix,
             regex,
             to,
+            continues,
         } = written;
-        Ok(match (exact, prefix, suffix, regex) {
-            (Some(exact), None, None, None) => Self {
-                from: Match::Exact(exact.parse()?),
-                to: to.parse::<Name>()?.as_str().to_owned(),
-            },
-            (None, Some(prefix), None, None) => Self {
-                from: Match::Prefix(part(&prefix, false)?),
-                to: part(&to, true)?,
-            },
-            (None, None, Some(suffix), None) => Self {
-                from: Match::Suffix(part(&suffix, false)?),
-                to: part(&to, true)?,
-            },
+        let (from, to) = match (exact, prefix, suffix, regex) {
+            (Some(exact), None, None, None) => {
+                let to: Name = to.parse()?;
+                (Match::Exact(exact.parse()?), to.as_str().to_owned())
+            }
+            (None, Some(prefix), None, None) => {
+                (Match::Prefix(part(&prefix, false)?), part(&to, false)?)
+            }
+            (None, None, Some(suffix), None) => {
+                (Match::Suffix(part(&suffix, false)?), part(&to, true)?)
+            }
             (None, None, None, Some(regex)) => {
                 let from: Pattern = regex.parse()?;
                 let to = from.replacement(&to)?;
-                Self {
-                    from: Match::Regex(from),
-                    to,
-                }
+                (Match::Regex(from), to)
             }
             _ => return Err("a rewrite has one of exact, prefix, suffix and regex".to_owned()),
+        };
+        Ok(Self {
+            from,
+            to,
+            continues,
         })
     }
 }
@@ -97,6 +107,7 @@ impl From<Rewrite> for Written {
     fn from(rewrite: Rewrite) -> Self {
         let mut written = Self {
             to: rewrite.to,
+            continues: rewrite.continues,
             ..Self::default()
         };
         match rewrite.from {

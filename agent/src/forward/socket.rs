@@ -80,7 +80,7 @@ impl Limits {
             connections: sockets.connections,
             in_flight: sockets.in_flight,
             idle: sockets.idle.duration(),
-            ..Self::default()
+            total: sockets.total,
         }
     }
 }

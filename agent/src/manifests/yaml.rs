@@ -1,15 +1,22 @@
 //! One file of YAML or JSON: documents, lists in them, and the kinds that we know.
 
 use crate::{
+    model::Labels,
     objects::{NamespaceObject, ServiceObject, SliceObject},
     parse::{self, Parsed, Verdict, excerpt},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+/// An object and the labels that select it.
+pub(super) struct Labeled {
+    pub(super) parsed: Parsed,
+    pub(super) labels: Labels,
+}
+
 /// The objects of each document, or why the document cannot be read. Documents count from 1;
 /// empty ones count, but say nothing.
-pub(super) fn documents(text: &str) -> Vec<(usize, Result<Vec<Parsed>, String>)> {
+pub(super) fn documents(text: &str) -> Vec<(usize, Result<Vec<Labeled>, String>)> {
     let texts = split(text).into_iter().enumerate();
     texts
         .map(|(index, text)| (index + 1, document(&text)))
@@ -61,7 +68,7 @@ fn split(text: &str) -> Vec<String> {
 }
 
 /// The objects of one document.
-fn document(text: &str) -> Result<Vec<Parsed>, String> {
+fn document(text: &str) -> Result<Vec<Labeled>, String> {
     let mut objects = Vec::new();
     if let Some(value) = value(text)? {
         collect(value, &mut objects)?;
@@ -90,7 +97,7 @@ fn value(text: &str) -> Result<Option<Value>, String> {
 }
 
 /// Reads one object, or every item of a list.
-fn collect(value: Value, objects: &mut Vec<Parsed>) -> Result<(), String> {
+fn collect(value: Value, objects: &mut Vec<Labeled>) -> Result<(), String> {
     if value.is_null() {
         return Ok(());
     }
@@ -137,7 +144,8 @@ fn collect(value: Value, objects: &mut Vec<Parsed>) -> Result<(), String> {
                 || version.starts_with("discovery.k8s.io/") =>
         {
             let why = format!("{kind} with apiVersion {}: unknown", excerpt(&version));
-            objects.push(malformed(why));
+            let (parsed, labels) = (malformed(why), Labels::new());
+            objects.push(Labeled { parsed, labels });
         }
         // Deployments, ConfigMaps and whatever else lives in a directory of manifests.
         _ => {}
@@ -150,7 +158,7 @@ fn read<T: DeserializeOwned>(
     value: Value,
     kind: &str,
     parse: fn(&T) -> Parsed,
-    objects: &mut Vec<Parsed>,
+    objects: &mut Vec<Labeled>,
 ) {
     let name = value
         .pointer("/metadata/name")
@@ -163,7 +171,14 @@ fn read<T: DeserializeOwned>(
     } else {
         excerpt(name)
     };
-    objects.push(match serde_json::from_value(value) {
+    // What is no text selects nothing; the decoder complains about it.
+    let labels = value.pointer("/metadata/labels").and_then(Value::as_object);
+    let labels = labels.into_iter().flatten().filter_map(|(key, value)| {
+        let value = value.as_str()?;
+        Some((key.clone(), value.to_owned()))
+    });
+    let labels = labels.collect();
+    let parsed = match serde_json::from_value(value) {
         Ok(object) => parse(&object),
         Err(error) => {
             // Who logs it says which object it is, when it has an identity.
@@ -175,7 +190,8 @@ fn read<T: DeserializeOwned>(
                 complaints: Vec::new(),
             }
         }
-    });
+    };
+    objects.push(Labeled { parsed, labels });
 }
 
 /// An object without an identity that cannot be read.

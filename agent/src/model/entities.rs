@@ -1,7 +1,14 @@
 //! What the model is told: parsed objects with their identity, and the events that carry them.
 
 use nss_k8s_zone::{ServiceBody, ServiceKey, Slice, SliceId};
-use std::{collections::HashSet, fmt, time::SystemTime};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    time::SystemTime,
+};
+
+/// An object's labels.
+pub type Labels = BTreeMap<String, String>;
 
 /// The identity of a watched object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,8 +43,8 @@ impl fmt::Display for ObjectKey {
 /// A watched object, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Object {
-    /// A namespace exists.
-    Namespace(String),
+    /// A namespace with these labels exists.
+    Namespace(String, Labels),
     /// A service exists.
     Service(ServiceKey, ServiceBody),
     /// A slice of a service exists.
@@ -63,7 +70,7 @@ impl Object {
     /// The object's identity.
     pub fn key(&self) -> ObjectKey {
         match self {
-            Self::Namespace(name) => ObjectKey::Namespace(name.clone()),
+            Self::Namespace(name, _) => ObjectKey::Namespace(name.clone()),
             Self::Service(key, _) => ObjectKey::Service(key.clone()),
             Self::Slice(of) => ObjectKey::Slice {
                 namespace: of.service.namespace().to_owned(),

@@ -7,12 +7,25 @@ use std::{
     time::Instant,
 };
 
+/// How a service is to be published.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rule {
+    /// Slices of ClusterIP services, too.
+    pub(super) all_slices: bool,
+    /// Its namespace is not served.
+    pub(super) hidden: bool,
+    /// A ClusterIP service without a ready endpoint does not exist.
+    pub(super) ignore_empty: bool,
+}
+
 /// What is known and what is published of one service.
 #[derive(Default)]
 pub(super) struct Entry {
     body: Option<ServiceBody>,
     /// The body is not what is published.
     stale: bool,
+    /// By the rule of the last flush it does not exist.
+    hidden: bool,
     /// Unreadable, and published by an earlier agent: left as it is.
     frozen: bool,
     parts: BTreeMap<String, Part>,
@@ -119,20 +132,24 @@ impl Entry {
     pub(super) fn flush(
         &mut self,
         key: &ServiceKey,
-        all_slices: bool,
+        rule: Rule,
         sink: &mut impl Sink,
         adopted: &mut Held,
         now: Instant,
         flushed: &mut Flushed,
     ) {
         let name = || ObjectKey::Service(key.clone());
+        self.expire(now);
+        let hidden = rule.hidden || rule.ignore_empty && self.is_empty_cluster_ip();
+        self.stale |= hidden != self.hidden;
+        self.hidden = hidden;
         let wanted = match self.body {
+            _ if hidden => false,
             Some(ServiceBody::Headless { .. }) => true,
-            Some(ServiceBody::ClusterIp { .. }) => all_slices,
+            Some(ServiceBody::ClusterIp { .. }) => rule.all_slices,
             Some(ServiceBody::External { .. }) => false,
             None => self.frozen,
         };
-        self.expire(now);
         let mut chunks = if wanted { self.chunks() } else { Vec::new() };
         // An endpoint that moved is written in its new slice before it goes from the old one.
         chunks.sort_by_key(|chunk| !chunk.gains);
@@ -147,8 +164,8 @@ impl Entry {
         }
         if self.stale {
             let result = match &self.body {
-                Some(body) => sink.put_service(key, body),
-                None => sink.delete_service(key),
+                Some(body) if !hidden => sink.put_service(key, body),
+                _ => sink.delete_service(key),
             };
             if flushed.note(name, result) {
                 self.stale = false;
@@ -166,6 +183,19 @@ impl Entry {
             }
         }
         self.parts.retain(|_, part| !part.is_empty());
+    }
+
+    /// Whether it is a ClusterIP service that nothing ready stands behind. What is leaving, or could
+    /// not be read, may.
+    fn is_empty_cluster_ip(&self) -> bool {
+        let ready = |part: &Part| {
+            let named = part.effective().is_some_and(|slice| {
+                let mut endpoints = slice.endpoints.iter();
+                endpoints.any(|endpoint| endpoint.ready)
+            });
+            named || !part.leaving.is_empty() || part.frozen
+        };
+        matches!(self.body, Some(ServiceBody::ClusterIp { .. })) && !self.parts.values().any(ready)
     }
 
     /// Lets endpoints go whose grace has ended, or which turned up elsewhere in this service: the

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 mod map_zone;
 mod random;
+mod shown;
 
 use map_zone::MapZone;
 
@@ -27,7 +28,13 @@ pub(super) fn settings() -> Settings {
         all_slices: false,
         grace: GRACE,
         cluster_dns: ServiceKey::new("kube-dns", "kube-system").unwrap(),
+        exposure: Exposure::default(),
+        ignore_empty: false,
     }
+}
+
+pub(super) fn namespace(name: &str) -> Object {
+    Object::Namespace(name.to_owned(), Labels::new())
 }
 
 pub(super) fn ip(last: u8) -> Address {
@@ -87,7 +94,11 @@ struct Rig {
 
 impl Rig {
     fn new(zone: MapZone) -> Self {
-        let model = Model::new(settings(), zone.held());
+        Self::of(settings(), zone)
+    }
+
+    fn of(settings: Settings, zone: MapZone) -> Self {
+        let model = Model::new(settings, zone.held());
         Self {
             model,
             zone,
@@ -112,7 +123,7 @@ impl Rig {
 
     fn apply(&mut self, object: Object) -> Flushed {
         let source = match object {
-            Object::Namespace(_) => Source::Namespaces,
+            Object::Namespace(..) => Source::Namespaces,
             Object::Service(..) => Source::Services,
             Object::Slice(_) => Source::Slices,
         };
@@ -125,6 +136,11 @@ impl Rig {
             self.say(source, Event::Apply(object));
         }
         self.say(source, Event::Done { certain: true });
+    }
+
+    fn configure(&mut self, settings: Settings) {
+        self.model.configure(settings);
+        self.pass(Duration::ZERO);
     }
 
     fn pass(&mut self, time: Duration) {
@@ -179,7 +195,7 @@ fn a_relist_applies_differences_and_deletes_the_unseen_at_its_end_only() {
 #[test]
 fn an_adopted_zone_loses_what_is_not_listed() {
     let mut zone = Rig::live();
-    zone.apply(Object::Namespace("old".to_owned()));
+    zone.apply(namespace("old"));
     zone.apply(Object::Service(key("gone"), cluster_ip(9)));
     zone.apply(slice_of("db-1", "db", vec![endpoint(1, true)]));
     zone.apply(slice_of("db-2", "db", vec![endpoint(2, true)]));
@@ -435,7 +451,7 @@ fn kinds_change_with_their_slices() {
 fn a_namespace_lives_as_long_as_anything_speaks_for_it() {
     let mut rig = Rig::new(MapZone::default());
     rig.apply(Object::Service(key("a"), cluster_ip(1)));
-    rig.apply(Object::Namespace("shop".to_owned()));
+    rig.apply(namespace("shop"));
     rig.say(
         Source::Services,
         Event::Delete(ObjectKey::Service(key("a"))),

@@ -13,7 +13,35 @@ enum Step {
     Relist(Source, Vec<ObjectKey>),
     /// The agent is killed; another one adopts the zone and lists what is left then.
     Restart(Vec<ObjectKey>),
+    /// Another configuration: which namespaces, and whether empty services exist.
+    Configure(Exposure, bool),
     Wait(u64),
+}
+
+fn exposure() -> impl Strategy<Value = Exposure> {
+    let labels = |text: &str| Exposure {
+        labels: Some(text.parse().unwrap()),
+        ..Exposure::default()
+    };
+    let names = |name: &str| Exposure {
+        names: vec![name.to_owned()],
+        ..Exposure::default()
+    };
+    prop::sample::select(vec![
+        Exposure::default(),
+        names("shop"),
+        names("other"),
+        labels("tier=1"),
+        labels("tier!=1"),
+    ])
+}
+
+fn namespace_object() -> impl Strategy<Value = Object> {
+    let name = prop::sample::select(vec!["shop", "other"]);
+    (name, 0_u8..3).prop_map(|(name, tier)| {
+        let labels = [("tier".to_owned(), tier.to_string())];
+        Object::Namespace(name.to_owned(), labels.into())
+    })
 }
 
 fn source() -> impl Strategy<Value = Source> {
@@ -63,10 +91,7 @@ fn step() -> impl Strategy<Value = Step> {
     let namespace = || prop::sample::select(vec!["shop", "other"]);
     let slices = || prop::sample::select(vec![Source::Slices, Source::OtherSlices]);
     prop_oneof![
-        1 => namespace().prop_map(|name| Step::Apply(
-            Source::Namespaces,
-            Object::Namespace(name.to_owned())
-        )),
+        1 => namespace_object().prop_map(|object| Step::Apply(Source::Namespaces, object)),
         1 => namespace().prop_map(|name| Step::Delete(
             Source::Namespaces,
             ObjectKey::Namespace(name.to_owned())
@@ -80,6 +105,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(source, name)| Step::Delete(source, slice_key(name))),
         1 => (source(), missed()).prop_map(|(source, missed)| Step::Relist(source, missed)),
         1 => missed().prop_map(Step::Restart),
+        1 => (exposure(), any::<bool>()).prop_map(|(of, empty)| Step::Configure(of, empty)),
         2 => (0_u64..700).prop_map(Step::Wait),
     ]
 }
@@ -103,12 +129,46 @@ impl Objects {
         held.map(|(_, (_, object))| object.clone()).collect()
     }
 
-    /// The zone that these objects make, from nothing.
-    fn zone(&self) -> MapZone {
+    /// The zone that these objects make by these settings, from nothing.
+    fn zone(&self, settings: &Settings) -> MapZone {
+        let mut zone = self.everything(settings.all_slices);
+        let none = Labels::new();
+        let hides = |name: &str| {
+            let key = ObjectKey::Namespace(name.to_owned());
+            let labels = match self.held.get(&(Source::Namespaces, key)) {
+                Some((_, Object::Namespace(_, labels))) => labels,
+                _ => &none,
+            };
+            let Exposure {
+                names,
+                labels: selector,
+            } = &settings.exposure;
+            !(names.is_empty() || names.contains(&name.to_owned()))
+                || selector.as_ref().is_some_and(|of| !of.matches(labels))
+        };
+        let is_empty = |key: &ServiceKey, zone: &MapZone| {
+            let is_cluster_ip =
+                matches!(zone.services.get(key), Some(ServiceBody::ClusterIp { .. }));
+            let slices = zone.slices.get(key).into_iter().flat_map(BTreeMap::values);
+            let mut endpoints = slices.flat_map(|slice| &slice.endpoints);
+            settings.ignore_empty && is_cluster_ip && !endpoints.any(|endpoint| endpoint.ready)
+        };
+        for key in zone.services.keys().cloned().collect::<Vec<_>>() {
+            if hides(key.namespace()) || is_empty(&key, &zone) {
+                zone.services.remove(&key);
+                zone.slices.remove(&key);
+            }
+        }
+        zone.namespaces.retain(|name| !hides(name));
+        zone
+    }
+
+    /// The zone of all namespaces, whatever stands behind services.
+    fn everything(&self, all_slices: bool) -> MapZone {
         let mut zone = MapZone::default();
         for (_, object) in self.held.values() {
             match object {
-                Object::Namespace(name) => {
+                Object::Namespace(name, _) => {
                     zone.namespaces.insert(name.clone());
                 }
                 Object::Service(key, body) => {
@@ -136,11 +196,12 @@ impl Objects {
             .collect();
         let mut seen = BTreeSet::new();
         for ((service, name), mut slice) in latest {
-            let is_headless = matches!(
-                zone.services.get(&service),
-                Some(ServiceBody::Headless { .. })
-            );
-            if !is_headless || slice.endpoints.is_empty() {
+            let is_wanted = match zone.services.get(&service) {
+                Some(ServiceBody::Headless { .. }) => true,
+                Some(ServiceBody::ClusterIp { .. }) => all_slices,
+                _ => false,
+            };
+            if !is_wanted || slice.endpoints.is_empty() {
                 continue;
             }
             for endpoint in &mut slice.endpoints {
@@ -174,9 +235,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_sequence_ends_in_what_the_objects_say(steps in prop::collection::vec(step(), 1..60)) {
+    fn any_sequence_ends_in_what_the_objects_say(
+        all_slices in any::<bool>(),
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
         let mut objects = Objects::default();
-        let mut rig = Rig::new(MapZone::default());
+        let mut settings = Settings { all_slices, ..settings() };
+        let mut rig = Rig::of(settings.clone(), MapZone::default());
         for source in ALL {
             rig.list(source, []);
         }
@@ -200,7 +265,7 @@ proptest! {
                 Step::Restart(missed) => {
                     objects.held.retain(|(_, key), _| !missed.contains(key));
                     let before = rig.zone.clone();
-                    rig = Rig::new(rig.zone);
+                    rig = Rig::of(settings.clone(), rig.zone);
                     rig.say(Source::Services, Event::Init);
                     prop_assert_eq!(&rig.zone, &before, "a restart alone changes nothing");
                     for source in [Source::OtherSlices, Source::Slices, Source::Services] {
@@ -208,11 +273,16 @@ proptest! {
                     }
                     rig.list(Source::Namespaces, objects.of(Source::Namespaces));
                 }
+                Step::Configure(exposure, empty) => {
+                    settings.exposure = exposure;
+                    settings.ignore_empty = empty && all_slices;
+                    rig.configure(settings.clone());
+                }
                 Step::Wait(milliseconds) => rig.pass(Duration::from_millis(milliseconds)),
             }
         }
         rig.pass(GRACE);
         prop_assert_eq!(rig.model.deadline(), None);
-        prop_assert_eq!(rig.zone, objects.zone());
+        prop_assert_eq!(rig.zone, objects.zone(&settings));
     }
 }

@@ -1,0 +1,130 @@
+//! Names outside the zone: starts what asks for them and answers on sockets, as soon as the
+//! configuration wants it, and lets it follow. Its failures leave the zone alone.
+
+use crate::{
+    answer::{Answerer, Policy},
+    config::Config,
+    forward::{Change, Forwarder, Metrics, Settings, Sockets, socket::Limits},
+    listen,
+    pods::Served,
+    publish::News,
+    switch::zone_path,
+    telemetry::Telemetry,
+};
+use anyhow::{Context, Result};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+/// The port of DNS servers.
+const DNS: u16 = 53;
+
+/// What the parts outside of the zone are made of.
+pub struct Outside {
+    /// The base directory.
+    pub base: PathBuf,
+    /// The configuration in force.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// What the publisher knows.
+    pub news: News,
+    /// Where figures go.
+    pub telemetry: Arc<Telemetry>,
+    /// Tells who serves pods' sockets.
+    pub sockets: watch::Sender<Served<Answerer>>,
+    /// Takes the news of what the forwarder holds, once there is one.
+    pub held: oneshot::Sender<mpsc::Receiver<Change>>,
+}
+
+/// What runs.
+struct Running {
+    forwarder: Forwarder,
+    listener: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Outside {
+    /// Runs until `stop`; then lets the listener answer what has come.
+    pub async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+        // Without a class that it asks for, and without a listener, the node sends no query at all.
+        tokio::select! {
+            _ = &mut stop => return,
+            needed = self.config.wait_for(|config| config.needs_forwarder()) => if needed.is_err() {
+                return;
+            },
+        }
+        let (mut config, mut cluster_dns) = (self.config.clone(), self.news.cluster_dns.clone());
+        let running = match self.start() {
+            Ok(running) => running,
+            Err(error) => {
+                let why = format!("{error:#}");
+                tracing::error!(why, "names outside the zone are not forwarded");
+                return;
+            }
+        };
+        loop {
+            let addresses = dns_addresses(&cluster_dns.borrow_and_update());
+            running.forwarder.set_cluster_dns(&addresses);
+            tokio::select! {
+                _ = &mut stop => break,
+                changed = config.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let current = Arc::clone(&config.borrow_and_update());
+                    running.forwarder.reconfigure(settings(&current));
+                }
+                Ok(()) = cluster_dns.changed() => {}
+            }
+        }
+        // A listener that is gone already needs no stopping.
+        let _ = running.stop.send(());
+        let _ = running.listener.await;
+    }
+
+    /// Starts the forwarder, the sockets and the listener.
+    fn start(self) -> Result<Running> {
+        let current = Arc::clone(&self.config.borrow());
+        let metrics = Metrics::new();
+        self.telemetry.extend(|registry| metrics.register(registry));
+        let (forwarder, changes) = Forwarder::start(settings(&current), metrics.clone());
+        // Without a reader there is no news.
+        let _ = self.held.send(changes);
+        let zone = zone_path(&self.base);
+        let upstreams = Arc::new(forwarder.clone());
+        let answerer = Answerer::new(&zone, Policy::new(&current), upstreams)
+            .with_context(|| format!("{} cannot be mapped", zone.display()))?;
+        let answerer = Arc::new(answerer);
+        self.telemetry
+            .extend(|registry| answerer.metrics().register(registry));
+        let limits = Limits::of(&current.forward.sockets);
+        let serving = Sockets::new(Arc::clone(&answerer), limits, metrics);
+        self.sockets.send_replace(Some(Arc::new(serving)));
+        let (stop, stopped) = oneshot::channel();
+        let listener = tokio::spawn(listen::run(answerer, self.config, stopped));
+        tracing::info!("forwarding names outside the zone");
+        Ok(Running {
+            forwarder,
+            listener,
+            stop,
+        })
+    }
+}
+
+/// The forwarder's part of the configuration.
+fn settings(config: &Config) -> Settings {
+    Settings::of(&config.forward, &config.kubernetes.cluster_domain)
+}
+
+/// Where DNS servers at these addresses listen.
+fn dns_addresses(addresses: &[IpAddr]) -> Vec<SocketAddr> {
+    let addresses = addresses.iter();
+    addresses
+        .map(|address| SocketAddr::new(*address, DNS))
+        .collect()
+}
