@@ -74,8 +74,8 @@ pub use settings::External;
 pub use snapshot::{MAX_ADDRESSES, MAX_CHAIN, Snapshot, Srv};
 #[cfg(feature = "writer")]
 pub use writer::{
-    Config, Dump, Endpoint, Entry, Held, HeldAnswer, HeldOpened, HeldOptions, HeldStatistics,
-    HeldVerdict, HeldWriter, Item, LibcOs, Matching, MissPolicy, OpenError, Opened, Options,
-    PodMode, Port, Protocol, Rule, ServiceBody, ServiceKey, Slice, SliceId, State, Statistics,
-    WriteError, Writer,
+    Config, Dump, Endpoint, Entry, Held, HeldAnswer, HeldDump, HeldOpened, HeldOptions,
+    HeldStatistics, HeldVerdict, HeldWriter, Item, LibcOs, Matching, MissPolicy, OpenError, Opened,
+    Options, PodMode, Port, Protocol, Rule, ServiceBody, ServiceKey, Slice, SliceId, State,
+    Statistics, WriteError, Writer,
 };

@@ -7,8 +7,9 @@
 )]
 
 use nss_k8s_zone::{
-    Address, Ask, Families, Family, Found, Held, HeldAnswer, HeldOpened, HeldOptions, HeldVerdict,
-    HeldWriter, LibcOs, Name, Now, OpenError, Options, Reader, Unavailable, Writer,
+    Address, Ask, Dump, Families, Family, Found, Held, HeldAnswer, HeldDump, HeldOpened,
+    HeldOptions, HeldVerdict, HeldWriter, LibcOs, Name, Now, OpenError, Options, Reader, State,
+    Unavailable, Writer,
 };
 use std::{ffi::CString, os::unix::ffi::OsStrExt as _, path::Path, time::Instant};
 
@@ -257,6 +258,24 @@ fn another_writer_goes_on_with_what_has_not_expired() {
         Found::Answer { count: 1 }
     );
     assert_eq!(world.writer.held("old.example"), None);
+}
+
+#[test]
+fn a_file_is_dumped_while_it_is_written() {
+    let mut world = World::new();
+    let path = world.options.path();
+    assert_eq!(HeldDump::open(&path).unwrap().entries(), []);
+    world.writer.put("b.example", &held(60, 1)).unwrap();
+    world.writer.put("a.example", &held(5, 2)).unwrap();
+    let dump = HeldDump::open(&path).unwrap();
+    let expected = [
+        ("a.example".to_owned(), held(5, 2)),
+        ("b.example".to_owned(), held(60, 1)),
+    ];
+    assert_eq!(dump.entries(), expected);
+    assert_eq!((dump.state(), dump.alive()), (State::Live, NOW));
+    assert_eq!(dump.bytes(), world.writer.statistics().bytes);
+    assert!(Dump::open(&path).is_err());
 }
 
 #[test]

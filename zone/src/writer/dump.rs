@@ -1,7 +1,8 @@
 //! A zone file seen from outside: copied while it is being written, then walked at leisure.
 
 use super::{
-    Config, Entry, OpenError, State, Statistics, adopt::Scan, decode, files::failed, zone,
+    Config, Entry, Held, OpenError, State, Statistics, adopt::Scan, decode, files::failed, held,
+    zone,
 };
 use crate::{
     LibcOs, Now, Os as _, Unavailable,
@@ -10,6 +11,7 @@ use crate::{
         AT_SERIAL, AT_STATE, AT_SYNCED, AT_UPDATED, Flavor, GRANULE_WORDS, LINE_WORDS, Root, WORD,
     },
     mapping::{check, trusted_status},
+    record::Head,
     sync::{AtomicU64, Ordering, fence},
     words::Words,
 };
@@ -34,15 +36,7 @@ pub struct Dump {
 impl Dump {
     /// Copies and checks the zone file at `path`, which must be one that processes would trust.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let os = LibcOs;
-        let name = CString::new(path.as_os_str().as_bytes())
-            .map_err(|_| failed("open", path)(io::ErrorKind::InvalidInput.into()))?;
-        let descriptor = os
-            .open(&name)
-            .map_err(|error| failed("open", path)(io::Error::from_raw_os_error(error)))?;
-        let dumped = Self::of_file(descriptor);
-        os.close(descriptor);
-        dumped.map_err(failed("read", path))
+        dumped(path, Flavor::Zone, Self::of)
     }
 
     /// The apex.
@@ -83,20 +77,6 @@ impl Dump {
     /// Figures; retired space counts as free.
     pub const fn statistics(&self) -> &Statistics {
         &self.statistics
-    }
-
-    /// Copies and walks the open file. A zone that is not live yet reuses its space at once, so its
-    /// copy may have to be taken again.
-    fn of_file(descriptor: i32) -> io::Result<Self> {
-        let mut attempts = 0;
-        loop {
-            let copied = copy(descriptor)?;
-            match Self::of(Words::new(&copied)) {
-                Ok(dump) => return Ok(dump),
-                Err(why) if attempts == ATTEMPTS => return Err(io::Error::other(why)),
-                Err(_) => attempts += 1,
-            }
-        }
     }
 
     /// Walks a copy.
@@ -142,8 +122,95 @@ impl Dump {
     }
 }
 
+/// A consistent private copy of a file of held answers.
+#[derive(Clone, Debug)]
+pub struct HeldDump {
+    state: State,
+    alive: Now,
+    entries: Vec<(String, Held)>,
+    bytes: u64,
+}
+
+impl HeldDump {
+    /// Copies and checks the file at `path`, which must be one that processes would trust.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        dumped(path, Flavor::Held, Self::of)
+    }
+
+    /// The state word.
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// When the writer was last alive.
+    pub const fn alive(&self) -> Now {
+        self.alive
+    }
+
+    /// Names with what is held of them, expired or not; sorted.
+    pub fn entries(&self) -> &[(String, Held)] {
+        &self.entries
+    }
+
+    /// The file's size.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Walks a copy.
+    fn of(words: Words<'_>) -> Result<Self, &'static str> {
+        let load = |at| words.load(at).ok_or("it is too short");
+        let scan = Scan::run(words, Flavor::Held)?;
+        let entry = |granule| {
+            let head = Head::load(words, granule)?;
+            Some((decode::key(words, &head)?, held::decode(words, &head)?))
+        };
+        let mut entries: Vec<(String, Held)> = scan
+            .index
+            .granules(words)
+            .map(|(_, granule)| entry(granule).ok_or("a record is malformed"))
+            .collect::<Result<_, _>>()?;
+        entries.sort_by(|one, other| one.0.cmp(&other.0));
+        Ok(Self {
+            state: State::of(load(AT_STATE)?).ok_or("its state is impossible")?,
+            alive: Now(load(AT_ALIVE)?),
+            entries,
+            bytes: (words.count() * WORD) as u64,
+        })
+    }
+}
+
+/// What `of` makes of a copy of the file. A file that is not live yet reuses its space at once, so
+/// its copy may have to be taken again.
+fn dumped<T>(
+    path: &Path,
+    flavor: Flavor,
+    of: fn(Words<'_>) -> Result<T, &'static str>,
+) -> Result<T, OpenError> {
+    let os = LibcOs;
+    let name = CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| failed("open", path)(io::ErrorKind::InvalidInput.into()))?;
+    let descriptor = os
+        .open(&name)
+        .map_err(|error| failed("open", path)(io::Error::from_raw_os_error(error)))?;
+    let mut attempts = 0;
+    let dumped = loop {
+        let made = match copy(descriptor, flavor) {
+            Ok(copied) => of(Words::new(&copied)),
+            Err(error) => break Err(error),
+        };
+        match made {
+            Ok(dump) => break Ok(dump),
+            Err(why) if attempts == ATTEMPTS => break Err(io::Error::other(why)),
+            Err(_) => attempts += 1,
+        }
+    };
+    os.close(descriptor);
+    dumped.map_err(failed("read", path))
+}
+
 /// Copies the open file until no byte can have been reused meanwhile.
-fn copy(descriptor: i32) -> io::Result<Vec<AtomicU64>> {
+fn copy(descriptor: i32, flavor: Flavor) -> io::Result<Vec<AtomicU64>> {
     let os = LibcOs;
     let status = trusted_status(&os, descriptor).map_err(|why| {
         io::Error::other(match why {
@@ -161,15 +228,15 @@ fn copy(descriptor: i32) -> io::Result<Vec<AtomicU64>> {
     // SAFETY: just mapped, `size` bytes are backed by the file, which never shrinks; the writer
     // uses atomic stores.
     let words = unsafe { Words::from_raw(start.as_ptr(), size / WORD) };
-    let copied = copy_words(words);
+    let copied = copy_words(words, flavor);
     // SAFETY: `words` is not used any more.
     unsafe { os.unmap(start, size) };
     copied.map_err(io::Error::other)
 }
 
 /// One copy in which every slot leads to what it led to when it was loaded.
-fn copy_words(words: Words<'_>) -> Result<Vec<AtomicU64>, &'static str> {
-    check(words, Flavor::Zone).map_err(|_| "it is no zone of this version")?;
+fn copy_words(words: Words<'_>, flavor: Flavor) -> Result<Vec<AtomicU64>, &'static str> {
+    check(words, flavor).map_err(|_| "it is no zone of this version")?;
     for _ in 0..ATTEMPTS {
         let load = |at| words.load(at).unwrap_or(0);
         let begin = load(AT_EPOCH);

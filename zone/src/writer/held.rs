@@ -8,8 +8,8 @@
 mod format;
 mod record;
 
-pub(crate) use record::valid;
 pub use record::{Held, HeldAnswer, HeldVerdict};
+pub(crate) use record::{decode, valid};
 
 use super::{
     Config, OpenError, State, WriteError, decode,

@@ -112,7 +112,7 @@ pub(super) fn encode(name: &str, held: &Held) -> Result<Vec<u64>, WriteError> {
 }
 
 /// What a record says; `None` when it is malformed.
-pub(super) fn decode(words: Words<'_>, head: &Head) -> Option<Held> {
+pub(crate) fn decode(words: Words<'_>, head: &Head) -> Option<Held> {
     if head.kind() != kind::HELD || head.flags() & !HELD_OTHER_TARGET != 0 {
         return None;
     }
