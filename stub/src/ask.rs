@@ -24,6 +24,7 @@ use core::ffi::CStr;
 use exchange::{Broken, Deadlines, Incoming, Peer, exchange};
 use nss_k8s_zone::{Address, Families, Name};
 pub use queries::Queries;
+use reply::is_refusal;
 use servers::{SKIP, SKIP_ABSENT, SKIP_HUNG, Server};
 use verdict::weigh;
 pub use verdict::{Verdict, judge};
@@ -245,12 +246,18 @@ impl<'r> Rounds<'r> {
         room: &mut [Address],
         canonical: &mut Name,
     ) -> Verdict {
+        let messages = places.map(|place| replies.get(place).map_or(&[][..], Incoming::as_bytes));
+        // The agent refuses what it has nobody to ask for, or too much at once. Of two questions that
+        // may be the one, and libc would have an answer to both.
+        if matches!(self.way, Way::Node { .. }) && messages.iter().any(|one| is_refusal(one)) {
+            return Verdict::Final(Asked::Refused);
+        }
         weigh(
             self.libc,
             self.resolv_conf.asking,
             self.queries,
             self.families,
-            places.map(|place| replies.get(place).map_or(&[][..], Incoming::as_bytes)),
+            messages,
             room,
             canonical,
         )

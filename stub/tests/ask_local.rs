@@ -121,6 +121,27 @@ fn failures_are_final(directory: &Directory) {
         assert_eq!(seen.recv(), Ok(2));
     }
     assert!(seen.try_recv().is_err(), "asked again");
+    // Of one family, too: where libc would take the other's answer, that is half of what it gets.
+    forward(directory.listen(), |stream, queries| {
+        for query in &queries {
+            match query.kind {
+                A => answer(stream, query),
+                _ => send(stream, &query.reply(5, &[])),
+            }
+        }
+    });
+    for client in [GLIBC, MUSL] {
+        assert_eq!(ask(&client, directory), Got::no(Asked::Refused));
+    }
+    forward(directory.listen(), |stream, queries| {
+        for query in &queries {
+            match query.kind {
+                A => answer(stream, query),
+                _ => send(stream, &query.reply(2, &[])),
+            }
+        }
+    });
+    assert_eq!(ask(&GLIBC, directory).asked, Asked::Answer { count: 2 });
 }
 
 fn hung(directory: &Directory) {

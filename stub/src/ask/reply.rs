@@ -29,6 +29,11 @@ pub(super) const fn is_failure(code: u8) -> bool {
     matches!(code, SERVFAIL | NOTIMP | REFUSED)
 }
 
+/// Whether a message says REFUSED.
+pub(super) fn is_refusal(message: &[u8]) -> bool {
+    message.get(3).is_some_and(|code| code & 0xf == REFUSED)
+}
+
 /// A reply to one of [`Queries`].
 #[derive(Clone, Copy)]
 pub(super) struct Reply<'m> {

@@ -123,6 +123,8 @@ impl Errands {
             Asked::Room(count) => return Some(Outcome::Room(count)),
             Asked::NoReply => return Some(Outcome::Pass(Reason::NoReply)),
             Asked::Unusable => return Some(Outcome::Pass(Reason::Unusable)),
+            // The agent's way to say that somebody else had better be asked.
+            Asked::Refused if by == By::Forwarder => return Some(Outcome::Pass(Reason::Refused)),
             // Of a CNAME that leads to nothing each libc makes something of its own.
             _ if next.kind == Errand::Chase => return Some(Outcome::Pass(Reason::External)),
             Asked::NoData => Negative::NoData,

@@ -126,6 +126,18 @@ fn look_up_asking(
     name: &str,
     families: Families,
 ) -> (Outcome, String, Vec<String>) {
+    look_up_by(By::Upstream, settings, zone, script, name, families)
+}
+
+/// The same by somebody else.
+fn look_up_by(
+    by: By,
+    settings: &Settings,
+    zone: &Table,
+    script: &Script,
+    name: &str,
+    families: Families,
+) -> (Outcome, String, Vec<String>) {
     let mut room = [Address::UNSPECIFIED; 8];
     let mut canonical = Name::EMPTY;
     let mut asked = Vec::new();
@@ -159,7 +171,7 @@ fn look_up_asking(
             question: &Question::new(&query).unwrap(),
         };
         canonical.clear();
-        if let Some(end) = errands.learn(&lookup, By::Upstream, said, &mut canonical) {
+        if let Some(end) = errands.learn(&lookup, by, said, &mut canonical) {
             break end;
         }
     };

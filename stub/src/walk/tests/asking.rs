@@ -103,6 +103,19 @@ fn an_alias_out_of_the_zone_is_followed() {
 }
 
 #[test]
+fn what_the_agent_refuses_is_libcs_to_ask() {
+    let text = "search a.test\nnameserver 10.96.0.10\noptions ndots:5\n";
+    let servers = script(&[("x.a.test", Asked::Refused)]);
+    for (by, count) in [(By::Upstream, 2), (By::Forwarder, 1)] {
+        let settings = settings(Glibc, text);
+        let (outcome, _, asked) = look_up_by(by, &settings, &shop(), &servers, "x", Families::BOTH);
+        assert_eq!(asked.len(), count, "{by:?}");
+        let passes = outcome == Outcome::Pass(Reason::Refused);
+        assert_eq!(passes, by == By::Forwarder, "{outcome:?}");
+    }
+}
+
+#[test]
 fn failures_count_as_each_libc_counts_them() {
     let text = "search a.test b.test\nnameserver 10.96.0.10\noptions ndots:5\n";
     let again = Outcome::Asked(By::Upstream, Said::Again);
