@@ -17,6 +17,7 @@
 
 pub mod cache;
 pub mod change;
+mod descriptors;
 mod flight;
 mod group;
 pub mod metrics;
@@ -44,7 +45,6 @@ use arc_swap::ArcSwap;
 use cache::{Cache, Found};
 use flight::Flights;
 use group::Routing;
-use hickory_proto::op::ResponseCode;
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -94,6 +94,7 @@ impl Forwarder {
     /// whom; without a reader there is none.
     pub fn start(settings: Settings, metrics: Metrics) -> (Self, mpsc::Receiver<Change>) {
         let (news, reader) = mpsc::channel(NEWS);
+        descriptors::raise_limit();
         let inner = Arc::new(Inner {
             cache: Cache::new(&settings.cache),
             routing: ArcSwap::from_pointee(Routing::default()),
@@ -148,9 +149,8 @@ impl Forwarder {
     /// becomes news for it. Dropping the future stops waiting, not the question.
     pub async fn resolve(&self, class: Option<&Class>, question: &Question) -> Answer {
         let inner = &self.0;
-        if inner.probes.saw(question) {
-            let reply = Reply::bare(question, ResponseCode::Refused, 0);
-            return Answer::fresh(Arc::new(reply), Source::Nobody);
+        if let Some(answer) = inner.probes.answer(question) {
+            return answer;
         }
         let stale = match inner.cache.find(question, class, Instant::now()) {
             Found::Fresh {

@@ -25,12 +25,17 @@ fn every_row_of_the_compatibility_table_names_a_test() -> Result<()> {
     Ok(())
 }
 
-/// The text of `tests/tests/FILE.rs`, of `tests/tests/cluster/FILE.rs`, or of every file in
-/// `tests/tests/FILE`.
+/// The text of `tests/tests/FILE.rs`, of `tests/tests/cluster/FILE.rs`, of `agent/tests/FILE.rs`, or
+/// of every file in `tests/tests/FILE`.
 fn source_of(file: &str) -> Result<String> {
     let folder: &Path = &repository().join("tests/tests");
     let name = format!("{file}.rs");
-    for place in [folder.join(&name), folder.join("cluster").join(&name)] {
+    let agent = repository().join("agent/tests");
+    for place in [
+        folder.join(&name),
+        folder.join("cluster").join(&name),
+        agent.join(&name),
+    ] {
         if place.exists() {
             return Ok(fs::read_to_string(place)?);
         }

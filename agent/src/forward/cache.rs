@@ -46,12 +46,7 @@ impl Default for CacheSettings {
         Self {
             entries: 20_000,
             bytes: 32 << 20,
-            lifetimes: Lifetimes {
-                min: 0,
-                max: 3600,
-                negative: 1800,
-                failure: 1,
-            },
+            lifetimes: Lifetimes::default(),
             stale_for: Duration::from_secs(86_400),
             stale_ttl: 30,
             stale_after: Duration::from_millis(1800),

@@ -1,7 +1,10 @@
 //! What watches over upstreams: probes of those that failed, the search for loops, and the broom.
 
-use super::{Inner, Question, group::Group, upstream::Upstream};
-use hickory_proto::rr::{Name, RecordType};
+use super::{Answer, Inner, Lifetimes, Question, Reply, Source, group::Group, upstream::Upstream};
+use hickory_proto::{
+    op::{Message, OpCode},
+    rr::{Name, RData, Record, RecordType, rdata::HINFO},
+};
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
@@ -35,27 +38,31 @@ struct Sent {
 }
 
 impl Tokens {
-    /// Whether a question is one of our own probes, come back. Then its upstream loops.
-    pub(super) fn saw(&self, question: &Question) -> bool {
-        let Some(token) = question.name().strip_suffix(LOOP_ZONE) else {
-            return false;
-        };
-        let mut tokens = super::lock(&self.0);
-        let Some(sent) = tokens.get_mut(token) else {
-            return false;
-        };
-        sent.seen = true;
-        if !sent.to.is_looping() {
-            let upstream = sent.to.settings.address;
-            tracing::error!(
-                %upstream,
-                "a loop: this upstream sends our own questions back to us, so it is not asked; \
-                 point forwarding at servers that do not forward to this agent"
-            );
+    /// The answer to a question that is an agent's probe. If it is one of our own, come back, then
+    /// its upstream loops. Another agent's probe is told that it came to an agent.
+    pub(super) fn answer(&self, question: &Question) -> Option<Answer> {
+        let token = question.name().strip_suffix(LOOP_ZONE)?;
+        if let Some(sent) = super::lock(&self.0).get_mut(token) {
+            sent.seen = true;
+            sent.to.set_looping(true);
         }
-        sent.to.set_looping(true);
-        true
+        let mut message = Message::response(0, OpCode::Query);
+        let owner = question.to_query().name().clone();
+        message.add_answer(Record::from_rdata(owner, 0, RData::HINFO(sign())));
+        let reply = Reply::new(message, question, &Lifetimes::default()).ok()?;
+        Some(Answer::fresh(Arc::new(reply), Source::Nobody))
     }
+}
+
+/// What an agent answers to probes.
+fn sign() -> HINFO {
+    HINFO::new("nss-k8s".to_owned(), "agent".to_owned())
+}
+
+/// Whether an agent answered.
+fn is_signed(message: &Message) -> bool {
+    let sign = RData::HINFO(sign());
+    message.answers.iter().any(|record| record.data == sign)
 }
 
 /// Sweeps the cache and the pools every second, and looks for loops; ends with the forwarder.
@@ -90,20 +97,20 @@ pub(super) async fn tend(forwarder: Weak<Inner>) {
         if !inner.settings.load().loop_probe {
             continue;
         }
-        for upstream in routing
-            .groups()
-            .filter(|it| it.is_default)
-            .flat_map(|it| &it.upstreams)
-        {
-            if upstream.is_loop_check_due(now, LOOP_RETRY) {
-                tokio::spawn(find_loop(Arc::clone(&inner), Arc::clone(upstream)));
+        for group in routing.groups().filter(|it| it.is_default) {
+            for upstream in &group.upstreams {
+                if upstream.is_loop_check_due(now, LOOP_RETRY) {
+                    let (inner, upstream) = (Arc::clone(&inner), Arc::clone(upstream));
+                    tokio::spawn(find_loop(inner, upstream, group.is_cluster));
+                }
             }
         }
     }
 }
 
-/// Asks one upstream for a name that nobody else asks for, and sees whether we are asked for it.
-async fn find_loop(inner: Arc<Inner>, upstream: Arc<Upstream>) {
+/// Asks one upstream for a name that nobody else asks for, and sees whether we are asked for it. Of
+/// the cluster DNS it is a loop, too, if another agent is: that one asks the cluster DNS as well.
+async fn find_loop(inner: Arc<Inner>, upstream: Arc<Upstream>, is_cluster: bool) {
     let random = RandomState::new();
     let token = format!("{:016x}{:016x}", random.hash_one(0), random.hash_one(1));
     let mut name = vec![token.len() as u8];
@@ -122,8 +129,14 @@ async fn find_loop(inner: Arc<Inner>, upstream: Arc<Upstream>) {
     let now = Instant::now();
     let result = upstream.ask(&question, now + LOOP_TIMEOUT).await;
     let sent = super::lock(&inner.probes.0).remove(&token);
-    // A probe that got lost says nothing; it is sent again soon.
-    if result.is_ok() && sent.is_some_and(|it| !it.seen) {
+    let Ok(message) = result else {
+        // A probe that got lost says nothing; it is sent again soon.
+        return;
+    };
+    let came_back = sent.is_some_and(|it| it.seen);
+    if came_back || (is_cluster && is_signed(&message)) {
+        upstream.set_looping(true);
+    } else {
         upstream.set_looping(false);
         upstream.check_loop_at(now + LOOP_REPEAT);
     }

@@ -33,6 +33,18 @@ pub struct Lifetimes {
     pub failure: u32,
 }
 
+impl Default for Lifetimes {
+    /// CoreDNS's, but for failures: it remembers those for 5 seconds.
+    fn default() -> Self {
+        Self {
+            min: 0,
+            max: 3600,
+            negative: 1800,
+            failure: 1,
+        }
+    }
+}
+
 /// What a reply means to somebody who looks for addresses or any other type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {

@@ -3,7 +3,7 @@
 mod asking;
 
 use super::{
-    Question,
+    Question, descriptors,
     metrics::{Metrics, UpstreamMetrics},
     pool::Pool,
     settings::{GroupSettings, Settings, Transport, UpstreamSettings},
@@ -11,6 +11,7 @@ use super::{
     wire::Wire,
 };
 use hickory_net::{
+    NetError,
     proto::op::{Message, ResponseCode},
     runtime::TokioRuntimeProvider,
     xfer::DnsExchange,
@@ -39,12 +40,21 @@ pub(super) enum Trouble {
     /// What came is no answer to the question: what is wrong with it.
     #[error("a wrong answer ({0})")]
     Garbage(&'static str),
-    /// No connection was free in time.
+    /// No connection could be had: too many questions, or too few descriptors or ports.
     #[error("too many questions at once")]
     Busy,
 }
 
 impl Trouble {
+    /// Of an error while a connection is opened; descriptors or ports that we lack are no fault of
+    /// the other side.
+    pub(super) fn opening(error: NetError) -> Self {
+        match &error {
+            NetError::Io(error) if descriptors::is_ours(error) => Self::Busy,
+            _ => Self::Connect(error.to_string()),
+        }
+    }
+
     /// Its label.
     fn reason(&self) -> &'static str {
         match self {
@@ -175,11 +185,18 @@ impl Upstream {
 
     /// Says whether it loops.
     pub(super) fn set_looping(&self, looping: bool) {
-        if looping {
-            self.metrics.loops.inc();
-        }
-        if self.looping.swap(looping, Ordering::Relaxed) && !looping {
-            tracing::info!(upstream = %self.settings.address, "no loop any more");
+        let upstream = self.settings.address;
+        match (self.looping.swap(looping, Ordering::Relaxed), looping) {
+            (false, true) => {
+                self.metrics.loops.inc();
+                tracing::error!(
+                    %upstream,
+                    "a loop: this upstream sends our questions back to an agent, so it is not \
+                     asked; point forwarding at servers that do not forward to the agent"
+                );
+            }
+            (true, false) => tracing::info!(%upstream, "no loop any more"),
+            _ => {}
         }
     }
 

@@ -28,9 +28,7 @@ impl Wire {
     pub(super) async fn tcp(peer: SocketAddr, limit: Duration) -> Result<Self, Trouble> {
         let provider = TokioRuntimeProvider::new();
         let (opening, sender) = TcpClientStream::new(peer, None, Some(limit), provider);
-        let stream = opening
-            .await
-            .map_err(|error| Trouble::Connect(error.to_string()))?;
+        let stream = opening.await.map_err(Trouble::opening)?;
         let stream = Box::new(stream);
         Ok(Self {
             stream,
@@ -43,9 +41,7 @@ impl Wire {
     pub(super) async fn tls(peer: SocketAddr, trust: Trust) -> Result<Self, Trouble> {
         let provider = TokioRuntimeProvider::new();
         let (opening, sender) = tls_client_connect(peer, trust.name, trust.config, provider);
-        let stream = opening
-            .await
-            .map_err(|error| Trouble::Connect(error.to_string()))?;
+        let stream = opening.await.map_err(Trouble::opening)?;
         let stream = Box::new(stream);
         Ok(Self {
             stream,

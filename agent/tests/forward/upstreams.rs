@@ -5,8 +5,13 @@ use crate::{
     server::{self, Action, Over, Server, address, empty, is_probe},
     settings,
 };
-use hickory_proto::op::{Message, ResponseCode};
-use nss_k8s_agent::forward::{Policy, PoolSettings, Settings, Source, Transport, UpstreamSettings};
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::RecordType,
+};
+use nss_k8s_agent::forward::{
+    Policy, PoolSettings, Question, Settings, Source, Transport, UpstreamSettings,
+};
 use rustls::{
     ServerConfig,
     crypto::ring,
@@ -538,8 +543,7 @@ async fn an_upstream_that_asks_us_is_not_asked() {
         let forwarder = ourselves.clone();
         let query = query.queries[0].clone();
         Action::Do(Box::pin(async move {
-            let question =
-                nss_k8s_agent::forward::Question::of(query.name(), query.query_type()).unwrap();
+            let question = Question::of(query.name(), query.query_type()).unwrap();
             let answer = forwarder.resolve(None, &question).await;
             Action::Answer(answer.to_message().unwrap())
         }))
@@ -583,4 +587,48 @@ async fn an_upstream_that_answers_the_probe_is_no_loop() {
         Source::Upstream,
         "192.0.2.1",
     );
+}
+
+#[tokio::test]
+async fn the_cluster_dns_must_not_ask_another_agent() {
+    for (is_cluster, code) in [
+        (true, ResponseCode::ServFail),
+        // Who names another agent as an upstream means it.
+        (false, ResponseCode::NoError),
+    ] {
+        let agent = Rig::with(settings(&[good(FIRST).await.address]));
+        let other = agent.forwarder.clone();
+        let server = Server::start(move |query| {
+            let forwarder = other.clone();
+            let query = query.queries[0].clone();
+            Action::Do(Box::pin(async move {
+                let question = Question::of(query.name(), query.query_type()).unwrap();
+                if query.query_type() == RecordType::A {
+                    return Action::Answer(empty(ResponseCode::NoError));
+                }
+                let answer = forwarder.resolve(None, &question).await;
+                Action::Answer(answer.to_message().unwrap())
+            }))
+        })
+        .await;
+        let rig = match is_cluster {
+            true => Rig::with(Settings::default()),
+            false => Rig::with(Settings {
+                loop_probe: true,
+                ..settings(&[server.address])
+            }),
+        };
+        rig.forwarder.set_cluster_dns(&[server.address]);
+        let answered = format!(
+            "forward_responses_total{{rcode=\"NOERROR\",to=\"{}\"}}",
+            server.address
+        );
+        rig.until("probed", |rig| rig.figure(&answered) > 0.0).await;
+        let loops = format!("forward_loops_total{{to=\"{}\"}}", server.address);
+        if is_cluster {
+            rig.until("found", |rig| rig.figure(&loops) > 0.0).await;
+        }
+        assert_eq!(rig.ask("www.example.").await.code(), code);
+        assert_eq!(rig.figure(&loops), f64::from(u8::from(is_cluster)));
+    }
 }

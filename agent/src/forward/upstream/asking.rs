@@ -176,7 +176,7 @@ impl Upstream {
                 }
                 _ => TcpClientStream::exchange(address, None, limit, most, provider).await,
             };
-            opened.map_err(|error| Trouble::Connect(error.to_string()))
+            opened.map_err(Trouble::opening)
         };
         let exchange = self.in_time(opening).await?;
         let retire = now + self.group.pool.age;
@@ -202,7 +202,7 @@ impl Upstream {
         let mut asking = stream.send_message(request);
         let message = match timeout_at(deadline.into(), asking.next()).await {
             Ok(Some(Ok(response))) => response.into_message(),
-            Ok(Some(Err(error))) => return Err(Trouble::Connect(error.to_string())),
+            Ok(Some(Err(error))) => return Err(Trouble::opening(error)),
             Ok(None) | Err(_) => return Err(Trouble::Timeout),
         };
         wire::check_question(&message, question)?;
