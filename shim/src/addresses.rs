@@ -9,8 +9,8 @@ use core::ptr::NonNull;
 use libc::addrinfo;
 use nss_k8s_stub::sys::Libc;
 use nss_k8s_stub::{
-    Address, Door, Families, Family, Name, Outcome, Query, Reason, may_be_in_hosts_file, order,
-    resolve, sys,
+    Address, Door, Families, Family, Name, Outcome, Query, Reason, Said, may_be_in_hosts_file,
+    order, resolve, sys,
 };
 
 /// What the program gets: a list, or an EAI number.
@@ -195,18 +195,20 @@ unsafe fn conclude(
 ) -> Option<Answer> {
     // SAFETY: the caller's contract.
     let answer = keeping_errno(|| unsafe {
-        match outcome.plain() {
-            Outcome::Answer { .. } | Outcome::Hosts { .. } => {
-                let found = room.get_mut(..outcome.answered()?)?;
-                build(request, service, found, canonical)
-            }
-            Outcome::NoData => negative(request, service, absent_data(request.libc)),
-            Outcome::NxDomain => negative(request, service, absent_name(request.libc)),
-            Outcome::Again => negative(request, service, failed()),
-            Outcome::Chase | Outcome::Room(_) | Outcome::Pass(_) | Outcome::Asked(..) => {
+        let count = match outcome {
+            Outcome::Answer { count } | Outcome::Asked(_, Said::Answer(count)) => Ok(count),
+            Outcome::Hosts { count, .. } => Ok(usize::from(count)),
+            Outcome::NoData | Outcome::Asked(_, Said::NoData) => Err(absent_data(request.libc)),
+            Outcome::NxDomain | Outcome::Asked(_, Said::NxDomain) => Err(absent_name(request.libc)),
+            Outcome::Again | Outcome::Asked(_, Said::Again) => Err(failed()),
+            Outcome::Chase | Outcome::Room(_) | Outcome::Pass(_) => {
                 sys::debug(CALL, node, outcome);
                 return None;
             }
+        };
+        match count {
+            Ok(count) => build(request, service, room.get_mut(..count)?, canonical),
+            Err(no) => negative(request, service, no),
         }
         .inspect_err(|refusal| sys::debug_pass(CALL, node, refusal))
         .ok()

@@ -66,15 +66,14 @@ fn resolve_or_pass(
     };
     let asks = files.settings.asks_outside(query.door);
     let outcome = Outside::new(lookup, path, now, asks).resolve(room, canonical)?;
-    match files.settings.place(query.door, outcome) {
+    match outcome {
+        Outcome::Answer { count: 1 } => Ok(outcome),
         // What came from a server is in its order.
-        outcome @ (Outcome::Answer { count } | Outcome::Asked(By::Held, Said::Answer(count)))
-            if count > 1 =>
-        {
+        Outcome::Answer { count } | Outcome::Asked(By::Held, Said::Answer(count)) => {
             let answer = room.get_mut(..count).unwrap_or(&mut []);
             Ok(outcome.recount(arrange(libc, answer, sys::shuffle_seed)))
         }
-        outcome => Ok(outcome),
+        outcome => Ok(files.settings.place(query.door, outcome)),
     }
 }
 

@@ -55,6 +55,7 @@ impl<'o> Outside<'o> {
     }
 
     /// Walks the candidates over the zone as it is now.
+    #[inline]
     fn walk(&mut self, room: &mut [Address], canonical: &mut Name) -> Result<Outcome, Reason> {
         let Lookup {
             libc,
