@@ -99,7 +99,8 @@ const MUSL_ROUNDS: u8 = 3;
 
 /// Asks for one absolute `name` (lower case, no trailing dot), with the `families` that libc would
 /// ask for. `errno` stays as it is unless memory for a long reply is refused. A signal handler that
-/// leaves by siglongjmp leaves at most this call's two descriptors open.
+/// leaves by siglongjmp leaves at most this call's two descriptors open, and the memory of two long
+/// replies behind.
 #[expect(clippy::too_many_arguments, reason = "the ends of one lookup")]
 pub fn ask(
     way: Way<'_>,
