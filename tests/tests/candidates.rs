@@ -205,3 +205,80 @@ fn rules_are_applied_before_anybody_is_asked() -> Result<()> {
         Ok(())
     })
 }
+
+/// Rules that come while a process has the short way for names without dots.
+#[test]
+fn new_rules_count_at_once() -> Result<()> {
+    let mut zone = zone(vec![])?;
+    let kubelet = "search shop.svc.cluster.local svc.cluster.local cluster.local\n";
+    for door in Door::OURS {
+        zone.writer.configure(&Config {
+            external: External::Pod,
+            ..writer::config()?
+        })?;
+        let pod = pod(&zone.view(), door, kubelet, script())?;
+        let mut session = Session::start(&pod, door)?;
+        for _ in 0..3 {
+            let reply = session.resolve("api", "INET")?;
+            ensure!(reply.who() == "zone", "{door:?}: {}", reply.who());
+        }
+        zone.writer.configure(&Config {
+            external: External::Pod,
+            rules: vec![Rule::Block {
+                name: "api.shop.svc.cluster.local".to_owned(),
+            }],
+            ..writer::config()?
+        })?;
+        let reply = session.resolve("api", "INET")?;
+        ensure!(
+            reply.summary() == "EAI_NONAME" && reply.who() == "upstream(nxdomain)",
+            "{door:?}: {} from {}",
+            reply.summary(),
+            reply.who()
+        );
+    }
+    Ok(())
+}
+
+/// What does not fit is asked for again; so it is by glibc's own nss_dns.
+#[test]
+fn large_answers_are_asked_for_as_often_as_libc_asks() -> Result<()> {
+    let zone = zone(vec![])?;
+    let addresses: Vec<String> = (0..40).map(|last| format!("192.0.2.{last}")).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let script = Script::default().addresses("many.test", &addresses);
+    let script = script.addresses("some.test", &addresses[..20]);
+    for door in Door::OURS {
+        let pod = pod(&zone.view(), door, "search a.test\n", script.clone())?;
+        let mut ours = Session::start(&pod, door)?;
+        let mut alone = Session::start_with(&pod, door.reference(), Path::new("/"), &[])?;
+        for (name, family) in [
+            ("some.test.", "UNSPEC"),
+            ("many.test.", "UNSPEC"),
+            ("many.test.", "INET"),
+        ] {
+            // musl before 1.2.4 has no TCP, and takes what a datagram holds.
+            if door == Door::ShimMusl && name == "many.test." {
+                continue;
+            }
+            pod.dns()?.take_log();
+            let said = ours.resolve(name, family)?;
+            let asked = pod.dns()?.take_log();
+            let libc = alone.resolve(name, family)?;
+            // What did not fit a datagram, libc has asked for over TCP again.
+            let asked_alone = pod.dns()?.take_log().iter().filter(|one| !one.tcp).count();
+            ensure!(
+                said.summary() == libc.summary() && said.who() == "upstream",
+                "{door:?} {name} {family}: {} from {}",
+                said.summary(),
+                said.who()
+            );
+            ensure!(
+                asked.iter().all(|one| one.tcp) && asked.len() <= asked_alone,
+                "{door:?} {name} {family}: asked {} times, libc {asked_alone}",
+                asked.len()
+            );
+        }
+    }
+    Ok(())
+}
