@@ -25,7 +25,7 @@ pub enum Command {
     /// Say what nss-k8s would change for the programs of a cluster, and which options to set
     Preflight(crate::preflight::PreflightArgs),
     /// Print the published zone in master-file form (RFC 1035)
-    Dump(ViewArgs),
+    Dump(DumpArgs),
     /// Say how the published zone is; status 1 when it is not live
     Status(StatusArgs),
     /// The kill switch: every process of the node passes from its next lookup on
@@ -107,6 +107,17 @@ impl ViewArgs {
     pub fn zone_path(&self) -> PathBuf {
         crate::switch::view_path(&self.place.dir, &self.class)
     }
+}
+
+/// `nss-k8s dump`.
+#[derive(Args, Clone, Debug)]
+pub struct DumpArgs {
+    /// Which.
+    #[command(flatten)]
+    pub view: ViewArgs,
+    /// Instead of the zone, the answers to external names that its processes find in memory
+    #[arg(long)]
+    pub external: bool,
 }
 
 /// `nss-k8s agent`.

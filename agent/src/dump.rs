@@ -2,12 +2,14 @@
 //! would have to hold it to give the same answers.
 
 use crate::{
-    cli::ViewArgs,
+    cli::DumpArgs,
+    external,
     status::{ip, state_word},
 };
 use anyhow::{Context, Result};
 use nss_k8s_zone::{
-    Address, Dump, Endpoint, Entry, Family, PodMode, Port, ServiceBody, ServiceKey, Slice, SliceId,
+    Address, Dump, Endpoint, Entry, Family, HeldDump, HeldOptions, PodMode, Port, ServiceBody,
+    ServiceKey, Slice, SliceId,
 };
 use std::{
     collections::BTreeMap,
@@ -18,10 +20,16 @@ use std::{
     process::ExitCode,
 };
 
-/// Prints one class's zone.
-pub fn dump(view: &ViewArgs) -> Result<ExitCode> {
-    let path = view.zone_path();
-    let text = text(&Dump::open(&path)?, &path);
+/// Prints one class's zone, or the answers beside it.
+pub fn dump(args: &DumpArgs) -> Result<ExitCode> {
+    let view = &args.view;
+    let text = if args.external {
+        let path = HeldOptions::new(&view.place.dir, &view.class).path();
+        external::dump::text(&HeldDump::open(&path)?, &path, external::now())
+    } else {
+        let path = view.zone_path();
+        text(&Dump::open(&path)?, &path)
+    };
     io::stdout()
         .lock()
         .write_all(text.as_bytes())

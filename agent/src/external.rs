@@ -10,6 +10,7 @@
 //! A class sees the answers to its own pods' questions and no others: what one tenant asks is not
 //! told to the next.
 
+pub mod dump;
 mod metrics;
 mod names;
 #[cfg(test)]
@@ -332,7 +333,7 @@ fn answer(held: &forward::Held, end: Now) -> Option<HeldAnswer> {
 }
 
 /// Unix time.
-fn now() -> Now {
+pub(crate) fn now() -> Now {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     Now(since.map_or(0, |since| since.as_secs()))
 }

@@ -1,10 +1,10 @@
-use super::{Metrics, Publisher, is_published, now, run};
+use super::{Metrics, Publisher, dump, is_published, now, run};
 use crate::{
     config::{Config, External},
     forward::{Change, Class, Family, Held},
 };
 use nss_k8s_zone::{
-    Address, Ask, Families, Found, HeldOptions, LibcOs, Name, Now, Reader, Unavailable,
+    Address, Ask, Families, Found, HeldDump, HeldOptions, LibcOs, Name, Now, Reader, Unavailable,
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use std::{
@@ -205,6 +205,37 @@ fn an_agent_goes_on_with_what_the_last_one_published() {
     );
     publisher.configure(&config(TWO_CLASSES), after(10));
     assert_eq!(world.ask("billing", NAME, after(10)), Ok(Found::NxDomain));
+}
+
+#[test]
+fn what_is_held_can_be_read() {
+    let world = World::new(
+        "hosts: [{names: [db.example], addresses: [192.0.2.7]}]
+classes: [{name: billing, namespaces: [pay], external: node}]",
+    );
+    let mut publisher = world.publisher();
+    let edge = Held::Addresses {
+        addresses: ["2001:db8::1".parse().unwrap()].into(),
+        canonical: Some(b"\x04Edge\x03cdn\x00".as_slice().into()),
+    };
+    publisher.apply(&put("billing", Family::V4, Held::NoData, 10), NOW);
+    publisher.apply(&put("billing", Family::V6, edge, 100), NOW);
+    let path = HeldOptions::new(world.directory.path(), "billing").path();
+    let text = |now| {
+        let text = dump::text(&HeldDump::open(&path).unwrap(), &path, now);
+        text.lines().skip(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let fixed = [
+        "db.example. 2147483647 IN A 192.0.2.7",
+        "; db.example. 2147483647 AAAA: no data",
+    ];
+    let held = [
+        "; www.example.com. 9 A: no data",
+        "www.example.com. 90 IN CNAME Edge.cdn. ; of AAAA",
+        "Edge.cdn. 90 IN AAAA 2001:db8::1",
+    ];
+    assert_eq!(text(NOW), [&fixed[..], &held[..]].concat());
+    assert_eq!(text(Now(NOW.0 + 100)), fixed);
 }
 
 #[test]
