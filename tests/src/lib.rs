@@ -36,6 +36,7 @@ pub mod probe;
 pub mod recording;
 pub mod reply;
 pub mod routed;
+pub mod served;
 pub mod session;
 pub mod shop;
 pub mod wire;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use nss_k8s_tests::{
     artifacts,
     corpus::{Corpus, Room},
-    differential::{Report, Rig},
+    differential::{Asks, Report, Rig},
     session::Door,
     shop,
 };
@@ -68,6 +68,9 @@ pub(crate) fn rig(
         reference,
         guests: artifacts::guests()?,
         doors: Door::OURS.to_vec(),
+        // The agent's default.
+        asks: Asks::Pod,
+        records: false,
     };
     Ok((rig, asked))
 }

@@ -29,6 +29,7 @@ mod access;
 mod faults;
 mod golang;
 mod latency;
+mod listener_live;
 mod live;
 mod messages;
 mod names;
