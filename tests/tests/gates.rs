@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nss_k8s_tests::artifacts;
 use std::{collections::BTreeSet, env, fs, path::Path, path::PathBuf, process::Command};
 
-/// An object, its own name, how large it may be on disk (docs/decisions/0014), and what it must
+/// An object, its own name, how large it may be on disk (docs/decisions/0034), and what it must
 /// export: this and nothing else.
 struct Guest {
     path: PathBuf,
