@@ -214,7 +214,8 @@ pub struct ServeStale {
     pub max_age: Period,
     /// The time to live that it is served with
     pub ttl: Period,
-    /// How long the upstreams may take before it is served
+    /// How long the upstreams may take before it is served; processes wait for at most a quarter of
+    /// the `timeout` in their resolv.conf, or a second
     pub wait: Period,
 }
 
@@ -224,7 +225,7 @@ impl Default for ServeStale {
             enabled: true,
             max_age: Period::secs(86_400),
             ttl: Period::secs(30),
-            wait: Period::millis(1800),
+            wait: Period::millis(200),
         }
     }
 }
