@@ -172,12 +172,13 @@ pub struct Case {
 }
 
 impl Case {
-    /// Whether libc is to ask here, in a process that asks nobody itself.
+    /// Whether libc is to ask here, in a process that asks nobody itself; it may be, where nobody is
+    /// named.
     pub fn asks_on_the_way(&self, door: Door, release: Release) -> bool {
         let slot = Door::OURS.iter().position(|one| *one == door);
         let cell = self.who.as_ref().zip(slot);
         let cell = cell.and_then(|(givers, slot)| givers[slot].get(&release));
-        cell.is_some_and(|cell| !is_ours(&expected(cell, Asks::Nobody)))
+        cell.is_none_or(|cell| !is_ours(&expected(cell, Asks::Nobody)))
     }
 }
 

@@ -407,7 +407,7 @@ impl<'a> Table<'a> {
             *report.asked.entry(door).or_default() += usize::from(is_asked(&who));
             let goes_on = door == Door::Nss && !self.negatives_end && who != "zone";
             // What an earlier candidate or family asked for, before the zone had the answer.
-            let on_the_way = case.asks_on_the_way(door, release) && asks != Asks::Nobody;
+            let on_the_way = asks != Asks::Nobody && case.asks_on_the_way(door, release);
             // Where libc comes to ask nothing: the module stands before the hosts file, or the
             // caller's buffer is too small for reading that.
             let early =
@@ -433,8 +433,14 @@ impl<'a> Table<'a> {
                     let what = format!("{who}; libc asks {asked_by_libc:?}, here {asked:?} {how}");
                     failures.push((door, what));
                 }
-            } else if asks != Asks::Nobody && who == "pass(service)" && only_tcp {
-                // The shim looks at the service once it has addresses; libc, which then reports it, before.
+            } else if asks != Asks::Nobody
+                && only_tcp
+                && asked_by_libc.is_empty()
+                && libc.error.is_some()
+                && (who == "pass(service)" || has_service(call))
+            {
+                // The shim looks at the service once it has addresses; libc, which then reports a bad
+                // one, before.
             } else if !(asked.is_superset(&asked_by_libc)
                 || who.split(',').any(is_ours)
                 || who.split(',').any(is_asked))
@@ -502,6 +508,11 @@ impl Report {
 pub fn is_ours(who: &str) -> bool {
     let own = |part| ["zone", "nodata", "nxdomain", "hosts"].contains(&part);
     who.split(',').all(own)
+}
+
+/// Whether a call of getaddrinfo names a service.
+fn has_service(call: &str) -> bool {
+    call.starts_with("gai ") && call.split(' ').nth(2) != Some("-")
 }
 
 /// Whether the verdict says that a server was asked by us, and libc nothing.

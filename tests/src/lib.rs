@@ -30,6 +30,7 @@ pub mod host;
 pub mod http;
 pub mod libcs;
 pub mod namespace;
+pub mod node;
 pub mod outside;
 pub mod pod;
 pub mod probe;

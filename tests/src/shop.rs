@@ -29,7 +29,6 @@ pub fn publish() -> Result<Agent> {
 /// The same while `asks`.
 pub fn publish_asking(asks: Asks) -> Result<Agent> {
     let external = match asks {
-        // The agent of today knows nothing else.
         Asks::Nobody => return publish(),
         Asks::Pod => "pod",
         Asks::Node => "node",

@@ -15,6 +15,11 @@ use tempfile::TempDir;
 /// How long an event may take before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The configuration file beside the manifests.
+const CONFIG: &str = "config.yaml";
+/// Names outside the zone are libc's to ask for.
+const QUIET: &str = "classes: [{name: default, external: off}]\n";
+
 /// A running `nss-k8s agent --manifests`; killed when dropped.
 pub struct Agent {
     child: Child,
@@ -22,16 +27,10 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts one on copies of the given files and waits until its zone is live.
+    /// Starts one on copies of the given files and waits until its zone is live. Names outside the
+    /// zone are libc's to ask for.
     pub fn start(files: &[&Path], options: &[&str]) -> Result<Self> {
-        let root = directory()?;
-        let manifests = root.path().join("manifests");
-        fs::create_dir(&manifests)?;
-        for file in files {
-            let name = file.file_name().context("a file")?;
-            fs::copy(file, manifests.join(name)).with_context(|| format!("{}", file.display()))?;
-        }
-        Self::start_in(root, options)
+        Self::start_configured(files, QUIET, options)
     }
 
     /// The same with a configuration file.
@@ -43,17 +42,12 @@ impl Agent {
             let name = file.file_name().context("a file")?;
             fs::copy(file, manifests.join(name)).with_context(|| format!("{}", file.display()))?;
         }
-        let path = root.path().join("config.yaml");
-        fs::write(&path, config)?;
-        let path = path.to_str().context("path")?.to_owned();
-        let all: Vec<&str> = ["--config", &path]
-            .into_iter()
-            .chain(options.iter().copied())
-            .collect();
-        Self::start_in(root, &all)
+        fs::write(root.path().join(CONFIG), config)?;
+        Self::start_in(root, options)
     }
 
-    /// Starts one on a directory that holds `manifests/`, and perhaps a zone already.
+    /// Starts one on a directory that holds `manifests/`, and perhaps a configuration and a zone
+    /// already.
     pub fn start_in(root: TempDir, options: &[&str]) -> Result<Self> {
         let agent = Self::spawn(root, options)?;
         agent.wait_until("live", |output| output.status.success())
@@ -66,6 +60,10 @@ impl Agent {
     }
 
     fn spawn(root: TempDir, options: &[&str]) -> Result<Self> {
+        let config = root.path().join(CONFIG);
+        if !config.exists() {
+            fs::write(&config, QUIET)?;
+        }
         let log = fs::File::create(root.path().join("agent.log"))?;
         let child = Command::new(artifacts::agent()?)
             .arg("agent")
@@ -73,6 +71,8 @@ impl Agent {
             .arg(root.path().join("base"))
             .arg("--manifests")
             .arg(root.path().join("manifests"))
+            .arg("--config")
+            .arg(config)
             .args(["--listen", "127.0.0.1:0"])
             .args(options)
             .env("RUST_LOG", "info")
@@ -110,6 +110,14 @@ impl Agent {
     /// The agent's directory.
     pub fn base(&self) -> PathBuf {
         self.root.path().join("base")
+    }
+
+    /// Writes the configuration the way an editor does.
+    pub fn write_config(&self, text: &str) -> Result<()> {
+        let next = self.root.path().join("next.yaml");
+        fs::write(&next, text)?;
+        fs::rename(next, self.root.path().join(CONFIG))?;
+        Ok(())
     }
 
     /// Writes a manifest the way an editor does: a new file, renamed into place.
