@@ -9,8 +9,8 @@
 use anyhow::{Context, Result, anyhow, ensure};
 use nss_k8s_tests::{
     artifacts, case,
-    corpus::{self, Corpus},
-    differential::{Rig, is_ours},
+    corpus::{self, Corpus, expected},
+    differential::{Asks, Rig, is_asked, is_ours},
     session::{Door, Session},
     shop::{self, cases},
 };
@@ -66,14 +66,28 @@ fn build() -> Result<PathBuf> {
 /// Every case of the corpus that the zone must answer fails, at every door and under every libc.
 #[test]
 fn the_rig_fails_against_libraries_that_always_pass() -> Result<()> {
+    require_failures(Asks::Nobody, corpus::FILES, is_ours)
+}
+
+/// So does every case for which we must ask, where processes ask themselves.
+#[test]
+fn the_asking_rig_fails_against_libraries_that_always_pass() -> Result<()> {
+    require_failures(Asks::Pod, &["environment.tsv"], |part| {
+        is_ours(part) || is_asked(part)
+    })
+}
+
+/// Runs the files, while `asks`, with those libraries: whatever must come from us has to fail.
+fn require_failures(asks: Asks, files: &[&str], is_from_us: fn(&str) -> bool) -> Result<()> {
     let guests = libraries()?;
-    let zone = shop::publish()?;
-    for file in corpus::FILES {
+    let zone = shop::publish_asking(asks)?;
+    for file in files {
         let mut rooms = Corpus::load(&artifacts::fixture("corpus").join(file))?.rooms;
         // What waits for timeouts is passed in any case.
         rooms.retain(|room| !room.is_patient());
         let rig = Rig {
             guests: guests.into(),
+            asks,
             ..Rig::new(&zone)?
         };
         let report = rig.run(&rooms)?;
@@ -89,7 +103,8 @@ fn the_rig_fails_against_libraries_that_always_pass() -> Result<()> {
                     for (release, who) in givers {
                         let place = (&*room.title, &*case.call, *door, *release);
                         let entered = room.releases().contains(release);
-                        if entered && who.split(',').any(is_ours) && !noticed.contains(&place) {
+                        let ours = expected(who, asks).split(',').any(is_from_us);
+                        if entered && ours && !noticed.contains(&place) {
                             survivors.push(format!("{place:?}"));
                         }
                     }

@@ -6,9 +6,10 @@ use anyhow::{Result, ensure};
 use nss_k8s_tests::{
     choices::Choices,
     corpus::Room,
-    differential::Rig,
+    differential::{Asks, Report, Rig},
     libcs::Release,
     pod::{CLUSTER_DNS, HOSTS_LINE},
+    session::Door,
     shop,
 };
 
@@ -233,11 +234,37 @@ impl Made {
 
 #[test]
 fn made_up_names_files_and_calls_agree_with_libc() -> Result<()> {
-    let mut choices = Made(Choices::seeded(1)?);
+    let (seed, report) = agree(1, Asks::Nobody, 16, 200)?;
+    for release in Release::ALL {
+        let count = report.compared.get(&release).copied().unwrap_or(0);
+        ensure!(
+            count >= 300,
+            "seed {seed}: {release:?} compared {count} calls"
+        );
+    }
+    // Some files pass whole; if all did, nothing was tested.
+    report.require(100)
+}
+
+/// The same in processes that ask for names outside the zone themselves.
+#[test]
+fn made_up_calls_agree_with_libc_where_processes_ask() -> Result<()> {
+    let (seed, report) = agree(2, Asks::Pod, 8, 120)?;
+    report.require(20)?;
+    for door in Door::OURS {
+        let asked = report.asked.get(&door).copied().unwrap_or(0);
+        ensure!(asked >= 20, "seed {seed}: {door:?} asked {asked} times");
+    }
+    Ok(())
+}
+
+/// Compares so many rooms of so many calls, while `asks`; the seed, and what came of it.
+fn agree(usual: u64, asks: Asks, rooms: usize, calls: usize) -> Result<(u64, Report)> {
+    let mut choices = Made(Choices::seeded(usual)?);
     let seed = choices.0.seed;
-    let mut rooms = Vec::new();
-    for number in 0..16 {
-        let calls: Vec<String> = (0..200).filter_map(|_| choices.call()).collect();
+    let mut made = Vec::new();
+    for number in 0..rooms {
+        let calls: Vec<String> = (0..calls).filter_map(|_| choices.call()).collect();
         let (resolv_conf, hosts) = (choices.resolv_conf(), choices.hosts());
         let nsswitch = choices.0.among(HOSTS_LINES);
         let environment = choices.0.among(ENVIRONMENTS);
@@ -248,26 +275,21 @@ fn made_up_names_files_and_calls_agree_with_libc() -> Result<()> {
         let mut room = Room::made_up(&title, calls);
         room.set("resolv.conf", &resolv_conf);
         room.set("hosts", &hosts);
-        room.set("nsswitch", nsswitch);
+        // Where the usual line stands, each door has the line under which it asks.
+        if asks == Asks::Nobody || nsswitch != HOSTS_LINE {
+            room.set("nsswitch", nsswitch);
+        }
         if !environment.is_empty() {
             room.set("environment", environment);
         }
-        rooms.push(room);
+        made.push(room);
     }
-    let zone = shop::publish()?;
+    let zone = shop::publish_asking(asks)?;
     // The model answers whatever nobody could record.
     let rig = Rig {
         reference: shop::world(),
+        asks,
         ..Rig::new(&zone)?
     };
-    let report = rig.run(&rooms)?;
-    for release in Release::ALL {
-        let count = report.compared.get(&release).copied().unwrap_or(0);
-        ensure!(
-            count >= 300,
-            "seed {seed}: {release:?} compared {count} calls"
-        );
-    }
-    // Some files pass whole; if all did, nothing was tested.
-    report.require(100)
+    Ok((seed, rig.run(&made)?))
 }
