@@ -22,7 +22,7 @@ pub struct Forward {
     /// Queries that may wait for upstreams at once; more are refused
     #[schemars(range(min = 1))]
     pub max_concurrent: usize,
-    /// Connections to one upstream
+    /// Connections to one upstream; each carries one query at a time
     #[schemars(range(min = 1))]
     pub max_connections: usize,
     /// How long one upstream may take to answer
@@ -53,7 +53,7 @@ impl Default for Forward {
             groups: Vec::new(),
             upstream_service: None,
             max_concurrent: 1000,
-            max_connections: 64,
+            max_connections: 256,
             timeout: Period::secs(2),
             deadline: Period::secs(5),
             idle: Period::secs(10),

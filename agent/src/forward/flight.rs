@@ -15,6 +15,9 @@ use std::{
 };
 use tokio::{sync::watch, time::timeout};
 
+/// For how many seconds it is remembered that nobody answered (RFC 9520 3.2: one at least).
+const NOBODY_FOR: u32 = 1;
+
 /// The questions under way.
 #[derive(Default)]
 pub(super) struct Flights(Mutex<HashMap<Box<[u8]>, Landing>>);
@@ -97,6 +100,11 @@ impl Inner {
         question: &Question,
         demand: Demand,
     ) -> Boarding {
+        let most = match demand {
+            Demand::Asked => self.settings.load().max_concurrent,
+            // Those who wait come first.
+            Demand::Prefetched => self.settings.load().max_concurrent / 2,
+        };
         let mut flights = super::lock(&self.flights.0);
         let count = flights.len();
         match flights.entry(question.key().into()) {
@@ -104,7 +112,7 @@ impl Inner {
                 self.metrics.joined.inc();
                 Boarding::Landing(entry.get().clone())
             }
-            Entry::Vacant(_) if count >= self.settings.load().max_concurrent => Boarding::Full,
+            Entry::Vacant(_) if count >= most => Boarding::Full,
             Entry::Vacant(entry) => {
                 let (sender, landing) = watch::channel(None);
                 entry.insert(landing.clone());
@@ -151,8 +159,7 @@ impl Inner {
             None => None,
         };
         let now = Instant::now();
-        let lasting = settings.cache.lifetimes.failure;
-        let failure = || Reply::bare(question, ResponseCode::ServFail, lasting);
+        let failure = || Reply::bare(question, ResponseCode::ServFail, NOBODY_FOR);
         let (reply, source) = match reply {
             Some(reply) => (Arc::new(reply), Source::Upstream),
             None => (Arc::new(failure()), Source::Nobody),

@@ -127,7 +127,7 @@ async fn find_loop(inner: Arc<Inner>, upstream: Arc<Upstream>, is_cluster: bool)
     };
     super::lock(&inner.probes.0).insert(token.clone(), entry);
     let now = Instant::now();
-    let result = upstream.ask(&question, now + LOOP_TIMEOUT).await;
+    let result = upstream.probe(&question, now + LOOP_TIMEOUT).await;
     let sent = super::lock(&inner.probes.0).remove(&token);
     let Ok(message) = result else {
         // A probe that got lost says nothing; it is sent again soon.
@@ -162,7 +162,7 @@ pub(super) fn watch_over(inner: &Arc<Inner>, upstream: &Arc<Upstream>, group: &G
                 return;
             };
             let result = upstream
-                .ask(&question, Instant::now() + PROBE_TIMEOUT)
+                .probe(&question, Instant::now() + PROBE_TIMEOUT)
                 .await;
             match result {
                 Ok(_) => {

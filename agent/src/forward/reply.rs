@@ -29,18 +29,18 @@ pub struct Lifetimes {
     pub max: u32,
     /// Longer ones of negative answers are cut to this (RFC 2308 5).
     pub negative: u32,
-    /// How long a failure is remembered (RFC 9520 3.2: at least a second).
+    /// How long an upstream's SERVFAIL is remembered (RFC 9520 3.2: a second at least).
     pub failure: u32,
 }
 
 impl Default for Lifetimes {
-    /// CoreDNS's, but for failures: it remembers those for 5 seconds.
+    /// CoreDNS's, but for the smallest: it keeps nothing for less than 5 seconds.
     fn default() -> Self {
         Self {
             min: 0,
             max: 3600,
             negative: 1800,
-            failure: 1,
+            failure: 5,
         }
     }
 }

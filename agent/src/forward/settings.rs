@@ -125,7 +125,7 @@ impl Default for GroupSettings {
             upstreams: Vec::new(),
             policy: Policy::default(),
             max_fails: 2,
-            max_connections: 64,
+            max_connections: 256,
             pool: PoolSettings::default(),
             probe_every: Duration::from_millis(500),
         }

@@ -3,7 +3,7 @@
 mod asking;
 
 use super::{
-    Question, descriptors,
+    Question, descriptors, lock,
     metrics::{Metrics, UpstreamMetrics},
     pool::Pool,
     settings::{GroupSettings, Settings, Transport, UpstreamSettings},
@@ -18,7 +18,7 @@ use hickory_net::{
 };
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -71,6 +71,15 @@ impl Trouble {
     fn is_its_fault(&self) -> bool {
         !matches!(self, Self::Timeout | Self::Busy)
     }
+}
+
+/// Why it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// Somebody wants the answer.
+    Answer,
+    /// To see whether there is one.
+    Probe,
 }
 
 /// One upstream.
@@ -153,9 +162,27 @@ impl Upstream {
         question: &Question,
         deadline: Instant,
     ) -> Result<Message, Trouble> {
+        self.ask_for(Purpose::Answer, question, deadline).await
+    }
+
+    /// Asks to learn whether it answers: over a connection of its own, whatever the others do.
+    pub(super) async fn probe(
+        &self,
+        question: &Question,
+        deadline: Instant,
+    ) -> Result<Message, Trouble> {
+        self.ask_for(Purpose::Probe, question, deadline).await
+    }
+
+    async fn ask_for(
+        &self,
+        purpose: Purpose,
+        question: &Question,
+        deadline: Instant,
+    ) -> Result<Message, Trouble> {
         self.metrics.requests.inc();
         let start = Instant::now();
-        let result = self.exchange(question, deadline).await;
+        let result = self.exchange(purpose, question, deadline).await;
         match &result {
             Ok(message) => {
                 self.metrics
@@ -244,8 +271,4 @@ pub(super) fn is_refusal(message: &Message) -> bool {
         message.metadata.response_code,
         ResponseCode::NoError | ResponseCode::NXDomain
     )
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -239,4 +239,37 @@ proptest! {
         original.queries = vec![question.to_query()];
         prop_assert_eq!(written, original);
     }
+
+    /// Whatever octets come, they are refused, or become a reply that can be written and read.
+    #[test]
+    fn no_octets_break_a_reply(
+        answers in prop::collection::vec(record(), 0..8),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let question = question("www.example.");
+        let mut sound = message(ResponseCode::NoError);
+        sound.add_query(question.to_query());
+        sound.add_answers(answers);
+        let mut octets = sound.to_vec().unwrap();
+        for (at, octet) in &changes {
+            let at = at.index(octets.len());
+            octets[at] = *octet;
+        }
+        if changes.len() == 5 {
+            octets.truncate(cut.index(octets.len()));
+        }
+        let Ok(message) = Message::from_vec(&octets) else {
+            prop_assert!(!changes.is_empty());
+            return Ok(());
+        };
+        let Ok(reply) = Reply::new(message, &question, &BOUNDS) else {
+            return Ok(());
+        };
+        let _ = crate::forward::Held::of(&question, &reply);
+        let answer = Answer { age: 7, ..Answer::fresh(Arc::new(reply), Source::Cache) };
+        let mut octets = Vec::new();
+        answer.write(&Head::default(), &[], &mut octets);
+        prop_assert!(Message::from_vec(&octets).is_ok());
+    }
 }

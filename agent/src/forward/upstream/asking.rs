@@ -1,8 +1,8 @@
 //! One question asked of one upstream, over each transport.
 
-use super::{Pipeline, Trouble, Upstream, lock};
+use super::{Pipeline, Purpose, Trouble, Upstream};
 use crate::forward::{
-    Question,
+    Question, lock,
     pool::Timed,
     settings::Transport,
     wire::{self, Wire},
@@ -34,25 +34,31 @@ impl Upstream {
     /// Asks; the answer is one to this question, with any response code.
     pub(super) async fn exchange(
         &self,
+        purpose: Purpose,
         question: &Question,
         deadline: Instant,
     ) -> Result<Message, Trouble> {
         match self.settings.transport {
-            Transport::Tcp | Transport::Tls => self.ask_stream(question, deadline).await,
-            Transport::Udp => self.ask_udp(question, deadline).await,
-            Transport::Auto => self.ask_either(question, deadline).await,
+            Transport::Tcp | Transport::Tls => self.ask_stream(purpose, question, deadline).await,
+            Transport::Udp => self.ask_udp(purpose, question, deadline).await,
+            Transport::Auto => self.ask_either(purpose, question, deadline).await,
         }
     }
 
     // ---- over connections -----------------------------------------------------------------------
 
-    async fn ask_stream(&self, question: &Question, deadline: Instant) -> Result<Message, Trouble> {
+    async fn ask_stream(
+        &self,
+        purpose: Purpose,
+        question: &Question,
+        deadline: Instant,
+    ) -> Result<Message, Trouble> {
         let query = query(question, None);
         let asking = async {
-            if self.settings.pipeline {
+            if self.settings.pipeline && purpose == Purpose::Answer {
                 self.ask_pipeline(&query, question, deadline).await
             } else {
-                self.ask_wire(&query, question).await
+                self.ask_wire(purpose, &query, question).await
             }
         };
         timeout_at(deadline.into(), asking)
@@ -61,13 +67,17 @@ impl Upstream {
     }
 
     /// One question on one connection.
-    async fn ask_wire(&self, query: &Message, question: &Question) -> Result<Message, Trouble> {
-        let _permit = self
-            .connections
-            .acquire()
-            .await
-            .map_err(|_| Trouble::Busy)?;
-        if let Some(mut timed) = self.take_idle() {
+    async fn ask_wire(
+        &self,
+        purpose: Purpose,
+        query: &Message,
+        question: &Question,
+    ) -> Result<Message, Trouble> {
+        let (permit, idle) = match purpose {
+            Purpose::Answer => (Some(self.connections.acquire().await), self.take_idle()),
+            Purpose::Probe => (None, None),
+        };
+        if let Some(mut timed) = idle {
             match timed.connection.exchange(query, question).await {
                 Ok(message) => {
                     self.metrics.reused.inc();
@@ -84,6 +94,7 @@ impl Upstream {
         let mut timed = Timed::new(wire, &self.group.pool, chance, Instant::now());
         let message = timed.connection.exchange(query, question).await?;
         lock(&self.idle).give(timed, Instant::now());
+        drop(permit);
         Ok(message)
     }
 
@@ -192,7 +203,12 @@ impl Upstream {
     /// hickory's client: a socket and a random port for every question, sent again when an answer
     /// is late, anything that is no answer ignored. A truncated answer is asked for over TCP; if
     /// that fails, it is better than none.
-    async fn ask_udp(&self, question: &Question, deadline: Instant) -> Result<Message, Trouble> {
+    async fn ask_udp(
+        &self,
+        purpose: Purpose,
+        question: &Question,
+        deadline: Instant,
+    ) -> Result<Message, Trouble> {
         let limit = deadline.saturating_duration_since(Instant::now());
         let builder = UdpClientStream::builder(self.settings.address, TokioRuntimeProvider::new());
         let mut stream = builder.with_timeout(Some(limit)).build();
@@ -209,14 +225,22 @@ impl Upstream {
         if !message.metadata.truncation {
             return Ok(message);
         }
-        Ok(self.ask_stream(question, deadline).await.unwrap_or(message))
+        Ok(self
+            .ask_stream(purpose, question, deadline)
+            .await
+            .unwrap_or(message))
     }
 
-    async fn ask_either(&self, question: &Question, deadline: Instant) -> Result<Message, Trouble> {
+    async fn ask_either(
+        &self,
+        purpose: Purpose,
+        question: &Question,
+        deadline: Instant,
+    ) -> Result<Message, Trouble> {
         let now = Instant::now();
         let over_udp = lock(&self.udp_until).is_some_and(|until| now < until);
         if !over_udp {
-            match self.ask_stream(question, deadline).await {
+            match self.ask_stream(purpose, question, deadline).await {
                 Err(Trouble::Connect(error)) => {
                     let upstream = self.settings.address;
                     tracing::info!(%upstream, error, "no TCP: asking over UDP for a minute");
@@ -225,7 +249,7 @@ impl Upstream {
                 result => return result,
             }
         }
-        self.ask_udp(question, deadline).await
+        self.ask_udp(purpose, question, deadline).await
     }
 }
 
