@@ -260,7 +260,7 @@ pub struct Sockets {
     /// Connections at once
     #[schemars(range(min = 1))]
     pub connections: usize,
-    /// Queries at once on one connection
+    /// Queries at once, over all connections
     #[schemars(range(min = 1))]
     pub in_flight: usize,
     /// A connection without a query is closed after this
