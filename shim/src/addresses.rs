@@ -20,6 +20,9 @@ const CALL: &str = "getaddrinfo";
 
 /// So many addresses are gathered on the stack of every call (17 bytes each, and each is cleared).
 const NEAR: usize = 16;
+/// So many where that was too few, as before every question to a server: what waits there may be left
+/// by siglongjmp, and must own no memory.
+const MORE: usize = 48;
 
 /// Answers one call; `None` when the real function must.
 ///
@@ -71,12 +74,19 @@ unsafe fn answer_far(
 ) -> Option<Answer> {
     // Two families may have to be asked one after the other; and the zone may change meanwhile.
     for _ in 0..4 {
-        let Some(mut far) = sys::HeapRoom::new(count) else {
-            return Some(Err(EAI_MEMORY));
+        let mut near = [Address::UNSPECIFIED; MORE];
+        let mut far;
+        let room = if count <= MORE {
+            &mut near
+        } else {
+            far = sys::HeapRoom::new(count);
+            match &mut far {
+                Some(far) => far.as_mut_slice(),
+                None => return Some(Err(EAI_MEMORY)),
+            }
         };
-        let outcome = look_up(request, node, far.as_mut_slice(), canonical);
+        let outcome = look_up(request, node, room, canonical);
         let Outcome::Room(more) = outcome else {
-            let room = far.as_mut_slice();
             // SAFETY: the caller's contract.
             return unsafe { conclude(request, node, service, outcome, room, canonical) };
         };
