@@ -30,6 +30,7 @@ use crate::{
     artifacts,
     differential::{Asks, Report, Rig, is_for_resolver, is_ours},
     libcs::Release,
+    node,
     pod::Recipe,
     recording,
     reply::{NOBODY, Reply},
@@ -81,6 +82,30 @@ pub fn hold_asking(file: &str, asked: usize) -> Result<Report> {
             own >= asked,
             "{file}: {door:?}: only {own} were asked by us"
         );
+    }
+    Ok(report)
+}
+
+/// The same where the agent asks, a server with the same script: only the rooms of these titles.
+pub fn hold_node(file: &str, titles: &[&str], asked: usize) -> Result<Report> {
+    let mut rooms = Corpus::load(&artifacts::fixture("corpus").join(file))?.rooms;
+    rooms.retain(|room| titles.contains(&&*room.title));
+    ensure!(rooms.len() == titles.len(), "{file}: no such room");
+    rooms.iter_mut().for_each(Room::keep_open);
+    // A refusal to one family is no answer of a forwarder's: libc asks (docs/decisions/0021).
+    let kept = |line: &Line| !matches!(line, Line::Cases { template, .. } if template.contains("half-refuse"));
+    rooms.iter_mut().for_each(|room| room.lines.retain(kept));
+    let upstream = node::upstream(shop::world())?;
+    let zone = node::agent(&upstream)?;
+    let rig = Rig {
+        asks: Asks::Node,
+        ..Rig::new(&zone)?
+    };
+    let report = rig.run(&rooms)?;
+    report.require(0).with_context(|| file.to_owned())?;
+    for door in Door::OURS {
+        let own = report.asked.get(&door).copied().unwrap_or(0);
+        ensure!(own >= asked, "{file}: {door:?}: only {own} by the agent");
     }
     Ok(report)
 }

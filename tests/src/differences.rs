@@ -40,7 +40,7 @@ pub const ALL: &[Difference] = &[
         asks: Asks::Nobody,
         applies: |at| at.release.libc() == Libc::Glibc && at.call.starts_with("host"),
         amend: |ours, libc| {
-            if ["zone", "upstream"].contains(&&*ours.who())
+            if (ours.who() == "zone" || by_asking(ours))
                 && !libc.aliases.is_empty()
                 && ours.aliases.is_empty()
             {
@@ -57,7 +57,7 @@ pub const ALL: &[Difference] = &[
         amend: |ours, libc| {
             // Of an answer that is cut this release takes what is left.
             let has = |reply: &Reply| reply.entries.len() + reply.addresses.len();
-            if ours.who() == "upstream" && has(ours) > 30 && has(ours) > has(libc) {
+            if by_asking(ours) && has(ours) > 30 && has(ours) > has(libc) {
                 take_over(ours, libc);
             }
         },
@@ -145,6 +145,13 @@ impl Circumstances<'_> {
         let asked = self.call.split(' ').nth(1).unwrap_or_default();
         asked.trim_end_matches('.')
     }
+}
+
+/// Whether all of it came by our asking, or from what the agent holds.
+fn by_asking(reply: &Reply) -> bool {
+    let who = reply.who();
+    who.split(", ")
+        .all(|part| ["upstream", "forwarder", "held"].contains(&part))
 }
 
 /// Everything but our own notes becomes libc's.

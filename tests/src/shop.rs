@@ -11,7 +11,7 @@ use crate::{
     wire::{kind, rcode},
     zonefile::Agent,
 };
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 /// The hosts file of the shop's pods: one name of its own, and one that shadows a service.
 pub const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
@@ -28,13 +28,12 @@ pub fn publish() -> Result<Agent> {
 
 /// The same while `asks`.
 pub fn publish_asking(asks: Asks) -> Result<Agent> {
-    let external = match asks {
+    let config = match asks {
         Asks::Nobody => return publish(),
-        Asks::Pod => "pod",
-        Asks::Node => "node",
+        Asks::Pod => "classes: [{name: default, external: pod}]\n",
+        Asks::Node => bail!("an agent that asks needs an upstream: crate::node"),
     };
-    let config = format!("classes: [{{name: default, external: {external}}}]\n");
-    Agent::start_configured(&[&artifacts::fixture("fixtures/shop.yaml")], &config, &[])
+    Agent::start_configured(&[&artifacts::fixture("fixtures/shop.yaml")], config, &[])
 }
 
 /// A pod that sees `zone` and has no DNS server at all: who answers here is us.

@@ -32,6 +32,14 @@ fn arguments_and_files_mean_what_libc_means() -> Result<()> {
     Ok(())
 }
 
+/// Where the agent asks: it has asked the same server, and says what that says.
+#[test]
+fn the_agent_says_what_its_upstream_says() -> Result<()> {
+    let rooms = ["whole answers", "names of an outer entry"];
+    corpus::hold_node("outside.tsv", &rooms, 50)?;
+    Ok(())
+}
+
 /// Reverse lookups and raw messages are still libc's to ask for.
 #[test]
 fn what_is_never_asked_by_us_is_libcs() -> Result<()> {

@@ -4,6 +4,7 @@ use crate::control_plane::{ControlPlane, Process, until};
 use anyhow::{Context, Result, bail};
 use nss_k8s_tests::artifacts;
 use std::{
+    fs,
     io::{Read, Write},
     net::TcpStream,
     path::{Path, PathBuf},
@@ -61,7 +62,8 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Starts one without waiting for anything.
+    /// Starts one without waiting for anything. Unless an option names a configuration, names outside
+    /// the zone are libc's to ask for.
     pub(crate) fn launch(
         plane: &ControlPlane,
         directory: &Directory,
@@ -80,6 +82,11 @@ impl Agent {
             .arg(directory.path())
             .arg(format!("--listen=127.0.0.1:{port}"))
             .args(options);
+        if !options.iter().any(|option| option.starts_with("--config")) {
+            let quiet = directory.path().join("quiet.yaml");
+            fs::write(&quiet, "classes: [{name: default, external: off}]\n")?;
+            command.arg("--config").arg(quiet);
+        }
         let process = Process::start(&mut command, plane.log(&format!("agent-{port}")))?;
         Ok(Self { process, port })
     }
