@@ -109,6 +109,8 @@ pub(super) struct Upstream {
 struct Pipeline {
     exchange: DnsExchange<TokioRuntimeProvider>,
     retire: Instant,
+    /// When the last question went out.
+    used: Instant,
 }
 
 impl Upstream {
@@ -261,7 +263,12 @@ impl Upstream {
 
     /// Closes connections whose time is over.
     pub(super) fn close_old(&self) {
-        lock(&self.idle).close_old(Instant::now());
+        let now = Instant::now();
+        lock(&self.idle).close_old(now);
+        // Where somebody holds the lock, it is in use.
+        if let Ok(mut pipeline) = self.pipeline.try_lock() {
+            pipeline.take_if(|it| now >= it.retire || now >= it.used + self.group.pool.idle);
+        }
     }
 }
 

@@ -375,6 +375,19 @@ async fn idle_and_old_connections_are_closed() {
 }
 
 #[tokio::test]
+async fn an_idle_pipeline_is_closed() {
+    let server = Server::pipelining(|query| Action::Answer(address(query, 60, FIRST))).await;
+    let mut settings = settings(&[server.address]);
+    settings.groups[0].upstreams[0].pipeline = true;
+    settings.groups[0].pool.idle = Duration::from_millis(100);
+    let rig = Rig::with(settings);
+    rig.ask("0.example.").await;
+    server.wait_for_open(0).await;
+    rig.ask("1.example.").await;
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
 async fn dead_names_do_not_hold_up_others() {
     let script = |query: &Message| match query.queries[0].name().to_string().ends_with("dead.") {
         true => Action::Hang,

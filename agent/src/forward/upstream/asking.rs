@@ -164,7 +164,8 @@ impl Upstream {
     ) -> Result<DnsExchange<TokioRuntimeProvider>, Trouble> {
         let mut pipeline = self.pipeline.lock().await;
         let now = Instant::now();
-        if let Some(it) = pipeline.as_ref().filter(|it| now < it.retire) {
+        if let Some(it) = pipeline.as_mut().filter(|it| now < it.retire) {
+            it.used = now;
             self.metrics.reused.inc();
             return Ok(it.exchange.clone());
         }
@@ -194,6 +195,7 @@ impl Upstream {
         *pipeline = Some(Pipeline {
             exchange: exchange.clone(),
             retire,
+            used: now,
         });
         Ok(exchange)
     }
