@@ -9,7 +9,9 @@ use crate::status::Verdict;
 use core::ffi::{c_char, c_int};
 use core::ptr::null_mut;
 use nss_k8s_stub::sys::{self, Buffer, host_entry};
-use nss_k8s_stub::{Address, Door, Families, Family, Name, Outcome, Query, resolve, reverse};
+use nss_k8s_stub::{
+    ASKED_ROOM, Address, Door, Families, Family, Name, Outcome, Query, resolve, reverse,
+};
 
 /// `struct gaih_addrtuple` (nss/nss.h).
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +30,13 @@ const _: () = assert!(size_of::<Tuple>() == 40);
 
 /// So many addresses are gathered on the stack of every call (17 bytes each, and each is cleared).
 const NEAR_ADDRESSES: usize = 4;
-/// So many where that was too few: threads may have 64 KiB.
-const MORE_ADDRESSES: usize = 64;
+/// So many where that was too few: threads may have 64 KiB. More do not fit the 1,024 octets with
+/// which glibc begins.
+const MORE_ADDRESSES: usize = 86;
+/// Octets that an address takes in the caller's buffer at least: four, and a pointer.
+const LEAST_ROOM: usize = 12;
+/// More addresses than this two messages do not hold.
+const MOST_ADDRESSES: usize = 8192;
 /// So many names (254 bytes each).
 const NEAR_NAMES: usize = 4;
 
@@ -149,8 +156,12 @@ fn addresses<T>(
     verdict
 }
 
-/// The same for an answer of about `count` addresses: on a larger stack, or on the process's heap. Not
-/// in the caller's buffer: one that is large enough for glibc's own DNS must be large enough here.
+/// The same for an answer of at least `count` addresses: on a larger stack, or on the process's heap.
+/// Not in the caller's buffer: one that is large enough for glibc's own DNS must be large enough here.
+///
+/// How many addresses a server has is not known before it was asked. So it is asked with room for as
+/// many as the caller's buffer could hold: where that is too little, so is the buffer, and the next
+/// call comes with a larger one.
 #[cold]
 #[inline(never)]
 fn more_addresses<T>(
@@ -163,6 +174,12 @@ fn more_addresses<T>(
     let mut canonical = Name::new();
     let mut more = [Address::UNSPECIFIED; MORE_ADDRESSES];
     let mut far;
+    let count = if count < ASKED_ROOM {
+        count
+    } else {
+        let fitting = buffer.length() / LEAST_ROOM;
+        count.max(fitting.saturating_add(1).min(MOST_ADDRESSES))
+    };
     let room = if count <= MORE_ADDRESSES {
         &mut more
     } else {
@@ -179,6 +196,9 @@ fn more_addresses<T>(
     let verdict = Verdict::of(outcome, |count| {
         write(room.get(..count)?, &canonical, buffer)
     });
-    sys::debug(call, query.name, outcome);
+    // Who has more addresses than that, the next call tells.
+    if !matches!(outcome, Outcome::Room(_)) {
+        sys::debug(call, query.name, outcome);
+    }
     verdict
 }

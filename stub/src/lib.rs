@@ -56,7 +56,7 @@ pub mod walk;
 
 pub use files::HostsFile;
 pub use nss_k8s_zone::{Address, Families, Family, Name};
-pub use outcome::{By, Door, Outcome, Query, Reason, Said};
+pub use outcome::{ASKED_ROOM, By, Door, Outcome, Query, Reason, Said};
 pub use question::Question;
 pub use records::RecordQuery;
 

@@ -24,6 +24,10 @@ pub struct Query<'a> {
     pub door: Door,
 }
 
+/// So many addresses must have room before anybody is asked for them over the network: all that a
+/// musl process takes, and more than most names have.
+pub const ASKED_ROOM: usize = 48;
+
 /// What became of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -50,7 +54,8 @@ pub enum Outcome {
     Asked(By, Said),
     /// A CNAME that leaves the zone; its target is in `canonical`.
     Chase,
-    /// The room is too small: ask again with at least so many entries.
+    /// The room is too small: ask again with at least so many entries. With [`ASKED_ROOM`] they may still
+    /// be too few: nobody was asked yet.
     Room(usize),
     /// The host's libc answers as if we were not there.
     Pass(Reason),

@@ -3,15 +3,11 @@
 use super::{SHORT_WAY, read};
 use crate::ask::{self, Share, Way};
 use crate::held::held;
-use crate::outcome::{By, Outcome, Reason};
+use crate::outcome::{ASKED_ROOM, By, Outcome, Reason};
 use crate::records::View;
 use crate::walk::{Errands, Lookup, ignore, walk};
 use core::ffi::CStr;
 use nss_k8s_zone::{Address, External, Name, Now};
-
-/// So many addresses must have room before anybody is asked for them over the network: all that a
-/// musl process takes, and more than most names have.
-const ASKED_ROOM: usize = 48;
 
 /// One lookup.
 pub(super) struct Outside<'o> {

@@ -26,6 +26,11 @@ impl Buffer {
         }
     }
 
+    /// Octets left.
+    pub const fn length(&self) -> usize {
+        self.left
+    }
+
     /// Takes `count` places for a `T`, aligned for it; they hold no value yet. `None`, with the
     /// buffer unchanged, when that many do not fit.
     pub fn take<T>(&mut self, count: usize) -> Option<*mut T> {
