@@ -11,7 +11,7 @@ use crate::process;
 use core::ffi::CStr;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use nss_k8s_zone::{Address, Families, Found, Name, Now, Reader};
+use nss_k8s_zone::{Address, Families, Found, Name, Now, Reader, Snapshot};
 
 /// Beside [`process::ZONE_PATH`].
 const HELD_PATH: &CStr = c"/run/nss-k8s/external.v1";
@@ -36,7 +36,7 @@ pub fn held(
 ) -> Option<Asked> {
     let path = held_path(zone)?;
     let mut asked = None;
-    let told = process::read_of(&READER, path, now, &mut |snapshot| {
+    let told = process::read_of(&READER, path, now, &mut |snapshot: &Snapshot<'_>| {
         asked = match snapshot.held(name, families, now, room, canonical) {
             Found::Answer { count } => Some(Asked::Answer { count }),
             Found::Room(count) => Some(Asked::Room(count)),

@@ -95,7 +95,7 @@ fn reverse_or_pass(address: &Address, door: Door, names: &mut [Name]) -> Result<
         Family::V6 if STANDS_BEFORE_LIBC => text::unmapped(address.octets),
         _ => *address,
     };
-    let outcome = read(path, now, &mut |snapshot| {
+    let outcome = read(path, now, &mut |snapshot: &Snapshot<'_>| {
         let view = View {
             snapshot,
             records: None,
@@ -127,7 +127,7 @@ pub(crate) fn may_be_in_hosts_file(name: &[u8]) -> bool {
 fn unless_switched_off(path: &CStr, now: Now, outcome: Outcome) -> Result<Outcome, Reason> {
     match outcome {
         Outcome::Pass(reason) => Err(reason),
-        outcome => read(path, now, &mut |_| outcome),
+        outcome => read(path, now, &mut |_: &Snapshot<'_>| outcome),
     }
 }
 
@@ -154,7 +154,7 @@ fn query_or_pass(query: &RecordQuery<'_>, message: &mut [u8]) -> Result<Outcome,
     if resolv_conf.no_aaaa && query.kind == kind::AAAA {
         return Err(Reason::ResolvConf);
     }
-    read(path, now, &mut |snapshot| {
+    read(path, now, &mut |snapshot: &Snapshot<'_>| {
         records::answer(libc, resolv_conf, snapshot, &question, query.kind, message)
     })
 }
@@ -174,13 +174,21 @@ fn refuse_patched(libc: Libc, resolv_conf: &ResolvConf) -> Result<(), Reason> {
     }
 }
 
+/// What looks into the zone. Behind a pointer to `dyn FnMut` each closure's body would be there twice:
+/// once more for `call_once`, which nobody calls.
+pub(crate) trait Look {
+    fn look(&mut self, snapshot: &Snapshot<'_>) -> Outcome;
+}
+
+impl<F: FnMut(&Snapshot<'_>) -> Outcome> Look for F {
+    fn look(&mut self, snapshot: &Snapshot<'_>) -> Outcome {
+        self(snapshot)
+    }
+}
+
 /// Has `ask` look into the zone, unless the zone itself says that we are switched off. Not generic:
 /// both directions share one copy of the reader (2.5 KB).
-fn read(
-    path: &CStr,
-    now: Now,
-    ask: &mut dyn FnMut(&Snapshot<'_>) -> Outcome,
-) -> Result<Outcome, Reason> {
+fn read(path: &CStr, now: Now, ask: &mut dyn Look) -> Result<Outcome, Reason> {
     read_of(&READER, path, now, ask)
 }
 
@@ -190,14 +198,14 @@ pub(crate) fn read_of(
     reader: &Reader,
     path: &CStr,
     now: Now,
-    ask: &mut dyn FnMut(&Snapshot<'_>) -> Outcome,
+    ask: &mut dyn Look,
 ) -> Result<Outcome, Reason> {
     reader
         .read(&RawOs, path, now, |snapshot| {
             if is_switched_off(snapshot) {
                 Outcome::Pass(Reason::Disabled)
             } else {
-                ask(snapshot)
+                ask.look(snapshot)
             }
         })
         .map_err(Reason::Unavailable)

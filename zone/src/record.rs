@@ -102,7 +102,7 @@ impl Head {
         if self.key_length() != key.len() {
             return Some(false);
         }
-        words.holds(self.key_at(), key)
+        words.holds_here(self.key_at(), key)
     }
 
     /// Whether readers of this version know this kind and all its flags.

@@ -52,8 +52,14 @@ impl<'z> Words<'z> {
     }
 
     /// Whether the zero-padded text at `at` is `text`; `None` past the end.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn holds(self, at: usize, text: &[u8]) -> Option<bool> {
+        self.holds_here(at, text)
+    }
+
+    /// The same, inlined: for what every lookup asks.
+    #[inline]
+    pub(crate) fn holds_here(self, at: usize, text: &[u8]) -> Option<bool> {
         let stored = self.range(at, text.len().div_ceil(WORD))?;
         let (full, tail) = text_words(text);
         let mut stored = stored.iter().map(|word| word.load(Ordering::Relaxed));

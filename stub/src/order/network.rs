@@ -226,7 +226,7 @@ fn survey(wanted: Option<u128>, now: u64) -> (Families, Interface) {
         let facts = interface.to_facts();
         TABLE.remember(question, Answer { address: 0, facts }, now);
     };
-    let done = sys::interface_addresses(&mut |found| {
+    let done = sys::interface_addresses(|found| {
         let (address, interface) = (mapped(&found.address), Interface::of(found));
         match found.address.family {
             Family::V4 if address != 0xffff_7f00_0001 => bits |= 1,
@@ -274,7 +274,7 @@ pub(super) fn is_native(index: u32, now: u64) -> bool {
 #[inline(never)]
 fn ask_whether_native(index: u32, question: Question, now: u64) -> bool {
     let mut is_native = false;
-    let done = sys::interface_types(&mut |number, kind| {
+    let done = sys::interface_types(|number, kind| {
         if number == index {
             is_native = !matches!(
                 kind,

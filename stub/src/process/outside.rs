@@ -7,7 +7,7 @@ use crate::outcome::{ASKED_ROOM, By, Outcome, Reason};
 use crate::records::View;
 use crate::walk::{Errands, Lookup, ignore, walk};
 use core::ffi::CStr;
-use nss_k8s_zone::{Address, External, Name, Now};
+use nss_k8s_zone::{Address, External, Name, Now, Snapshot};
 
 /// One lookup.
 pub(super) struct Outside<'o> {
@@ -58,7 +58,7 @@ impl<'o> Outside<'o> {
             resolv_conf,
             question,
         } = self.lookup;
-        read(self.path, self.now, &mut |snapshot| {
+        read(self.path, self.now, &mut |snapshot: &Snapshot<'_>| {
             if let Some(answer) = SHORT_WAY.answer(resolv_conf, snapshot, question, room, canonical)
             {
                 return answer;

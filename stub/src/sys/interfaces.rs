@@ -21,7 +21,7 @@ pub struct InterfaceAddress {
 
 /// Hands every IPv4 and IPv6 address of every interface to `take`; false when the kernel does not
 /// say (no descriptor, a sandbox) or no memory is left: what was handed over may not be all then.
-pub fn interface_addresses(take: &mut dyn FnMut(&InterfaceAddress)) -> bool {
+pub fn interface_addresses(mut take: impl FnMut(&InterfaceAddress)) -> bool {
     dump(
         libc::RTM_GETADDR,
         libc::RTM_NEWADDR,
@@ -36,7 +36,7 @@ pub fn interface_addresses(take: &mut dyn FnMut(&InterfaceAddress)) -> bool {
 
 /// Hands every interface's number and hardware type (ARPHRD_*) to `take`; false as
 /// [`interface_addresses`].
-pub fn interface_types(take: &mut dyn FnMut(u32, u16)) -> bool {
+pub fn interface_types(mut take: impl FnMut(u32, u16)) -> bool {
     dump(
         libc::RTM_GETLINK,
         libc::RTM_NEWLINK,
@@ -50,13 +50,24 @@ pub fn interface_types(take: &mut dyn FnMut(u32, u16)) -> bool {
     .is_some()
 }
 
+/// What takes a message. (Behind `dyn FnMut` each closure would be there twice: its `call_once`.)
+trait Take {
+    fn take(&mut self, message: &[u8]);
+}
+
+impl<F: FnMut(&[u8])> Take for F {
+    fn take(&mut self, message: &[u8]) {
+        self(message);
+    }
+}
+
 /// Asks for everything of a kind and hands over what comes, without the messages' headers.
 ///
 /// On its own, and its buffer not on the stack: every call of the program would pay for a frame
 /// that one call in a second needs.
 #[cold]
 #[inline(never)]
-fn dump(question: u16, answer: u16, take: &mut dyn FnMut(&[u8])) -> Option<()> {
+fn dump(question: u16, answer: u16, take: &mut dyn Take) -> Option<()> {
     /// Octets: the kernel's messages of a dump are at most 8 KiB (NLMSG_GOODSIZE).
     const ROOM: usize = 8192;
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
@@ -79,12 +90,7 @@ fn dump(question: u16, answer: u16, take: &mut dyn FnMut(&[u8])) -> Option<()> {
 }
 
 /// Receives a dump to its end; `None` when it is no such dump.
-fn gather(
-    netlink: &Descriptor,
-    room: &mut [u8],
-    answer: u16,
-    take: &mut dyn FnMut(&[u8]),
-) -> Option<()> {
+fn gather(netlink: &Descriptor, room: &mut [u8], answer: u16, take: &mut dyn Take) -> Option<()> {
     // Ten thousand messages are more than a host can have.
     for _ in 0..10_000 {
         let length = call::receive(netlink, room).ok()?;
@@ -103,7 +109,7 @@ enum Dump {
 }
 
 /// Reads netlink messages; `None` when they are not what was asked for.
-fn collect(mut messages: &[u8], answer: u16, take: &mut dyn FnMut(&[u8])) -> Option<Dump> {
+fn collect(mut messages: &[u8], answer: u16, take: &mut dyn Take) -> Option<Dump> {
     while !messages.is_empty() {
         let length = usize::try_from(word(messages, 0)?).ok()?;
         let message = messages.get(..length)?;
@@ -114,7 +120,7 @@ fn collect(mut messages: &[u8], answer: u16, take: &mut dyn FnMut(&[u8])) -> Opt
         if kind != answer {
             return None;
         }
-        take(message.get(16..)?);
+        take.take(message.get(16..)?);
         messages = messages.get(aligned(length)?..).unwrap_or(&[]);
     }
     Some(Dump::Goes)
@@ -185,7 +191,7 @@ mod tests {
             })
             .collect();
         let mut found = Vec::new();
-        let done = interface_addresses(&mut |one| {
+        let done = interface_addresses(|one| {
             if one.address.family == nss_k8s_zone::Family::V6 {
                 let text = one
                     .address
@@ -203,13 +209,13 @@ mod tests {
     #[test]
     fn the_loopback_is_a_loopback_and_has_its_address() {
         let (mut index, mut kinds) = (0, Vec::new());
-        assert!(interface_addresses(&mut |one| {
+        assert!(interface_addresses(|one| {
             if one.address == Address::v4([127, 0, 0, 1]) {
                 index = one.index;
                 assert_eq!(one.prefix, 8);
             }
         }));
-        assert!(interface_types(&mut |index, kind| kinds.push((index, kind))));
+        assert!(interface_types(|index, kind| kinds.push((index, kind))));
         assert!(kinds.contains(&(index, libc::ARPHRD_LOOPBACK)), "{kinds:?}");
     }
 
@@ -217,7 +223,7 @@ mod tests {
     fn garbage_is_refused() {
         for garbage in [&[0; 16][..], &[255; 16], &[16, 0, 0, 0, 9, 9, 0, 0]] {
             let mut taken = 0;
-            let read = collect(garbage, libc::RTM_NEWADDR, &mut |_| taken += 1);
+            let read = collect(garbage, libc::RTM_NEWADDR, &mut |_: &[u8]| taken += 1);
             assert!(read.is_none() && taken == 0);
         }
         for length in 0..40 {
@@ -254,7 +260,7 @@ mod tests {
         fn any_message_can_be_read(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = address_of(&bytes);
             let mut taken = 0;
-            let _ = collect(&bytes, libc::RTM_NEWADDR, &mut |_| taken += 1);
+            let _ = collect(&bytes, libc::RTM_NEWADDR, &mut |_: &[u8]| taken += 1);
             prop_assert!(taken <= bytes.len() / 16);
         }
     }
