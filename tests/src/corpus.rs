@@ -23,24 +23,28 @@
 //! the zone are libc's to ask for, `b` where the process asks itself (and with `forwarder` for `upstream`, where the
 //! agent does).
 
+mod givers;
+mod hold;
 mod template;
 
-use self::template::{alternatives, expand, take_apart};
+pub use self::{
+    givers::{Givers, expected, giver},
+    hold::{hold, hold_asking, hold_node},
+};
+
+use self::{
+    givers::{is_libcs, merge, parse_givers, print_givers},
+    template::{alternatives, expand, take_apart},
+};
 use crate::{
-    artifacts,
-    differential::{Asks, Report, Rig, is_for_resolver, is_ours},
+    differential::{Asks, is_for_resolver, is_ours},
     libcs::Release,
-    node,
     pod::Recipe,
-    recording,
-    reply::{NOBODY, Reply},
     session::Door,
-    shop, wire,
 };
 use anyhow::{Context, Result, bail, ensure};
 use std::{
-    collections::{BTreeMap, HashMap},
-    env,
+    collections::HashMap,
     fmt::Write,
     fs,
     path::{Path, PathBuf},
@@ -58,96 +62,6 @@ pub const FILES: &[&str] = &[
     "reverse.tsv",
     "resolver.tsv",
 ];
-
-/// Runs the file of that name in `corpus/`: every case must come out as libc has it, from the
-/// giver that stands there; so many of each door's from the zone.
-///
-/// With `NSS_K8S_RECORD=1` the file is written anew with who answers now (differences fail all the
-/// same), and [`recording::QUESTIONS`] gets what libc asked the cluster's DNS.
-pub fn hold(file: &str, decided: usize) -> Result<Report> {
-    let report = run(file, Asks::Nobody)?;
-    report.require(decided).with_context(|| recipe_of(file))?;
-    Ok(report)
-}
-
-/// Runs what libc has to ask for, in the file of that name in `corpus/`, where processes ask
-/// themselves: every case must come out as libc has it, from the giver that stands there; so many
-/// at each door by our asking.
-pub fn hold_asking(file: &str, asked: usize) -> Result<Report> {
-    let report = run(file, Asks::Pod)?;
-    report.require(0).with_context(|| recipe_of(file))?;
-    for door in Door::OURS {
-        let own = report.asked.get(&door).copied().unwrap_or(0);
-        ensure!(
-            own >= asked,
-            "{file}: {door:?}: only {own} were asked by us"
-        );
-    }
-    Ok(report)
-}
-
-/// The same where the agent asks, a server with the same script: only the rooms of these titles.
-pub fn hold_node(file: &str, titles: &[&str], asked: usize) -> Result<Report> {
-    let mut rooms = Corpus::load(&artifacts::fixture("corpus").join(file))?.rooms;
-    rooms.retain(|room| titles.contains(&&*room.title));
-    ensure!(rooms.len() == titles.len(), "{file}: no such room");
-    rooms.iter_mut().for_each(Room::keep_open);
-    // A refusal to one family is no answer of a forwarder's: libc asks (docs/decisions/0021).
-    let kept = |line: &Line| !matches!(line, Line::Cases { template, .. } if template.contains("half-refuse"));
-    rooms.iter_mut().for_each(|room| room.lines.retain(kept));
-    let upstream = node::upstream(shop::world())?;
-    let zone = node::agent(&upstream)?;
-    let rig = Rig {
-        asks: Asks::Node,
-        ..Rig::new(&zone)?
-    };
-    let report = rig.run(&rooms)?;
-    report.require(0).with_context(|| file.to_owned())?;
-    for door in Door::OURS {
-        let own = report.asked.get(&door).copied().unwrap_or(0);
-        ensure!(own >= asked, "{file}: {door:?}: only {own} by the agent");
-    }
-    Ok(report)
-}
-
-fn recipe_of(file: &str) -> String {
-    format!("{file} (who answers is written anew by NSS_K8S_RECORD=1; read the difference)")
-}
-
-fn run(file: &str, asks: Asks) -> Result<Report> {
-    let corpus = Corpus::load(&artifacts::fixture("corpus").join(file))?;
-    let records = env::var_os("NSS_K8S_RECORD").is_some();
-    let mut rooms = corpus.rooms.clone();
-    if asks != Asks::Nobody {
-        rooms.iter_mut().for_each(Room::keep_open);
-        rooms.retain(|room| !room.cases().is_empty());
-    }
-    let zone = shop::publish_asking(asks)?;
-    let rig = Rig {
-        asks,
-        records,
-        ..Rig::new(&zone)?
-    };
-    let report = rig.run(&rooms)?;
-    if records {
-        corpus.record(&report.givers, asks)?;
-        recording::add_questions(&report.unrecorded)?;
-    } else {
-        let cases = corpus.rooms.iter().flat_map(Room::cases);
-        let open = cases.filter(|case| case.who.is_none()).count();
-        ensure!(open == 0, "{file}: nobody is named for {open} cases");
-    }
-    let missing = report.unrecorded.iter();
-    let missing = missing.map(|(name, kind)| format!("{name}\t{}", wire::kind::to_text(*kind)));
-    let missing: Vec<_> = missing.collect();
-    ensure!(
-        missing.is_empty(),
-        "{file}: not recorded; these lines belong into {}:\n{}",
-        recording::QUESTIONS,
-        missing.join("\n")
-    );
-    Ok(report)
-}
 
 /// One file of cases.
 #[derive(Debug)]
@@ -183,9 +97,6 @@ pub enum Line {
         who: Option<[Givers; 3]>,
     },
 }
-
-/// Who answers a call through one door, by release; empty: the door is not used.
-pub type Givers = BTreeMap<Release, String>;
 
 /// One call and who must answer it.
 #[derive(Clone, Debug)]
@@ -415,129 +326,5 @@ impl Room {
             }
         }
         cases
-    }
-}
-
-/// Who answered, as a column has it.
-pub fn giver(reply: &Reply) -> String {
-    let who = reply.who();
-    if who == NOBODY {
-        return "nobody".into();
-    }
-    who.replace(", ", ",")
-}
-
-/// Who must answer, of a cell that may hold two.
-pub fn expected(cell: &str, asks: Asks) -> String {
-    let (off, pod) = cell.split_once('>').unwrap_or((cell, cell));
-    match asks {
-        Asks::Nobody => off.into(),
-        Asks::Pod => pod.into(),
-        Asks::Node => pod.replace("upstream", "forwarder"),
-    }
-}
-
-/// Whether nobody's asking would change that: what is passed for the call's own sake.
-fn is_libcs(who: &str) -> bool {
-    let known = [
-        "nobody",
-        "malformed",
-        "numeric",
-        "service",
-        "buffer",
-        "flags",
-        "hosts",
-        "v4-mapped",
-    ];
-    who.split(',').all(|part| {
-        let reason = part
-            .strip_prefix("pass(")
-            .and_then(|rest| rest.strip_suffix(')'));
-        known.contains(&reason.unwrap_or(part)) || is_ours(part)
-    })
-}
-
-/// What was seen while `asks`, with what is known of the other case.
-fn merge(seen: &[Givers; 3], known: Option<&[Givers; 3]>, asks: Asks) -> [Givers; 3] {
-    let mut merged = seen.clone();
-    for (slot, givers) in merged.iter_mut().enumerate() {
-        for (release, cell) in givers {
-            let old = known.and_then(|known| known[slot].get(release));
-            let other = |asks| old.map(|old| expected(old, asks));
-            let (off, pod) = match asks {
-                Asks::Nobody => (cell.clone(), other(Asks::Pod)),
-                _ => (other(Asks::Nobody).unwrap_or_default(), Some(cell.clone())),
-            };
-            // A case that went over to us is the same for both.
-            let pod = pod.filter(|pod| *pod != off && !is_ours(&off));
-            *cell = pod.map_or(off.clone(), |pod| format!("{off}>{pod}"));
-        }
-    }
-    merged
-}
-
-fn parse_givers(column: &str, door: Door) -> Result<Givers> {
-    let mut givers = Givers::new();
-    if column == "-" {
-        return Ok(givers);
-    }
-    let mut words = column.split(' ');
-    let usual = words.next().unwrap_or_default();
-    for release in Release::ALL {
-        if release.libc() == door.libc() {
-            givers.insert(release, usual.into());
-        }
-    }
-    for word in words {
-        let (number, who) = word.split_once(':').context("no release")?;
-        let release = Release::from_text(number).context("no such release")?;
-        ensure!(release.libc() == door.libc(), "a release of the other libc");
-        givers.insert(release, who.into());
-    }
-    Ok(givers)
-}
-
-/// The three columns of doors.
-fn print_givers(givers: &[Givers; 3]) -> String {
-    let column = |givers: &Givers| {
-        // Of each libc the machine's release is the first, and the one that the others differ from.
-        let Some(usual) = givers.values().next().map(|_| usual(givers)) else {
-            return "-".to_owned();
-        };
-        let mut text = usual.clone();
-        for (release, who) in givers {
-            if *who != usual {
-                let _ = write!(text, " {}:{who}", release.as_str());
-            }
-        }
-        text
-    };
-    givers.iter().map(column).collect::<Vec<_>>().join("\t")
-}
-
-/// What the machine's release says, else the first.
-fn usual(givers: &Givers) -> String {
-    let first = Release::ALL
-        .iter()
-        .find_map(|release| givers.get(release))
-        .or_else(|| givers.values().next());
-    first.cloned().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_read_as_they_are_printed() -> Result<()> {
-        let columns = "zone\tpass(a),zone 2.31:nobody\t-";
-        let cells: Vec<&str> = columns.split('\t').collect();
-        let givers = [
-            parse_givers(cells[0], Door::Nss)?,
-            parse_givers(cells[1], Door::ShimGlibc)?,
-            parse_givers(cells[2], Door::ShimMusl)?,
-        ];
-        assert_eq!(print_givers(&givers), columns);
-        Ok(())
     }
 }

@@ -334,3 +334,25 @@ fn a_dead_upstream_leaves_stale_answers() -> Result<()> {
         Ok(())
     })
 }
+
+/// What may not be kept is not: a record with a time to live of 0 is asked for each time.
+#[test]
+fn a_time_to_live_of_zero_is_asked_for_each_time() -> Result<()> {
+    const TIMES: usize = 5;
+    for door in Door::OURS {
+        let node = Node::start(door, shop::world().living(0), Script::default())?;
+        let mut session = Session::start(&node.pod, door)?;
+        for _ in 0..TIMES {
+            let reply = session.resolve(NAME, "INET")?;
+            ensure!(
+                reply.summary().starts_with("192.0.2.81") && reply.who() == "forwarder",
+                "{door:?}: {} from {}",
+                reply.summary(),
+                reply.who()
+            );
+        }
+        let log = node.take_log();
+        ensure!(log.len() == TIMES, "{door:?}: {log:?}");
+    }
+    Ok(())
+}
