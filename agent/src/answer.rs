@@ -30,8 +30,8 @@ use nss_k8s_zone::{Family, LibcOs, Now, Reader};
 use request::{Extended, Heard, INTERNET, Request};
 use rules::{Back, Ruling};
 use std::{
-    ffi::CString, io, net::IpAddr, os::unix::ffi::OsStrExt, path::Path, pin::Pin, sync::Arc,
-    time::SystemTime,
+    cell::RefCell, ffi::CString, io, net::IpAddr, os::unix::ffi::OsStrExt, path::Path, pin::Pin,
+    sync::Arc, time::SystemTime,
 };
 use zone::{Gathered, Outcome, Sheet};
 
@@ -219,9 +219,17 @@ impl Answerer {
 
     /// Answers, and waits where an upstream must be asked. Nothing: there is no answer to this.
     pub async fn answer(&self, message: &[u8], way: Way<'_>) -> Option<Vec<u8>> {
-        let mut desk = Desk::new();
-        match self.begin(message, way, &mut desk) {
-            Begun::Answered => Some(desk.out),
+        thread_local! {
+            static DESK: RefCell<Desk> = RefCell::new(Desk::new());
+        }
+        // Nothing of the desk is needed while it waits.
+        let (begun, answer) = DESK.with_borrow_mut(|desk| {
+            let begun = self.begin(message, way, desk);
+            let answer = matches!(begun, Begun::Answered).then(|| desk.out.clone());
+            (begun, answer)
+        });
+        match begun {
+            Begun::Answered => answer,
             Begun::Pending(pending) => Some(self.finish(*pending).await),
             // Processes are not allowed any.
             Begun::Transfer(messages) => messages.into_iter().next(),

@@ -24,6 +24,8 @@ use tokio::{
 
 /// Queries of one connection that are under way at most: then it is not read from.
 const MOST_PENDING: usize = 64;
+/// Answers of one connection that wait for its client to read: then it is not read from either.
+const MOST_UNREAD: usize = 16;
 /// Octets of answers that are written at once.
 const WRITE_AT_ONCE: usize = 64 << 10;
 /// How long a client may take to read an answer.
@@ -159,7 +161,7 @@ async fn serve(
     // An answer is written whole; waiting for more would only delay it.
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.into_split();
-    let (answers, outbox) = mpsc::channel(MOST_PENDING);
+    let (answers, outbox) = mpsc::channel(MOST_UNREAD);
     let writing = tokio::spawn(write(writer, outbox));
     let connection = Connection {
         answerer,

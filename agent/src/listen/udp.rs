@@ -15,11 +15,15 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 use tokio::{runtime::Handle, sync::oneshot};
 
 /// Questions of one socket that wait for upstreams at most; more are refused.
 const MOST_PENDING: usize = 4096;
+
+/// How long is waited after a failure of the kernel's.
+const AFTER_FAILURE: Duration = Duration::from_millis(1);
 
 /// A socket that is served.
 pub(super) struct Served {
@@ -101,7 +105,9 @@ impl Worker {
                         }
                     }
                     // A signal, or what became of an earlier answer (ip(7), "error handling").
-                    _ => {}
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionRefused => {}
+                    // Memory, say: not to be tried as fast as it fails.
+                    _ => thread::sleep(AFTER_FAILURE),
                 },
             }
         }
