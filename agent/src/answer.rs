@@ -12,28 +12,31 @@
 mod message;
 mod metrics;
 mod name;
+mod pending;
+mod records;
 mod request;
 mod rules;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod turn;
 mod zone;
 
 pub use metrics::Metrics;
+pub use pending::Pending;
 pub use rules::Rules;
 
-use crate::forward::{self, Class, Client, Forwarder, Head, Question, Service};
+use crate::forward::{self, Class, Client, Forwarder, Question, Service};
 use arc_swap::ArcSwap;
-use message::{Answered, Draft, LONGEST_MESSAGE, Resource, Section};
-use name::WireName;
-use nss_k8s_zone::{Family, LibcOs, Now, Reader};
-use request::{Extended, Heard, INTERNET, Request};
-use rules::{Back, Ruling};
+use message::{Answered, LONGEST_MESSAGE};
+use nss_k8s_zone::Reader;
+use request::Heard;
 use std::{
     cell::RefCell, ffi::CString, io, net::IpAddr, os::unix::ffi::OsStrExt, path::Path, pin::Pin,
-    sync::Arc, time::SystemTime,
+    sync::Arc,
 };
-use zone::{Gathered, Outcome, Sheet};
+use turn::Turn;
+use zone::Gathered;
 
 /// Response codes (RFC 1035 section 4.1.1, RFC 6891 section 9).
 mod code {
@@ -63,9 +66,6 @@ mod kind {
     pub(super) const IXFR: u16 = 251;
     pub(super) const AXFR: u16 = 252;
 }
-
-/// How long a blocked name stays so with who has heard of it, in seconds.
-const BLOCKED_TIME_TO_LIVE: u32 = 30;
 
 /// Who is asked for what the zone does not have.
 pub trait Upstreams: Send + Sync + 'static {
@@ -153,23 +153,6 @@ pub enum Begun {
     Transfer(Vec<Vec<u8>>),
     /// It is not answered.
     Nothing,
-}
-
-/// A question that an upstream must be asked.
-pub struct Pending {
-    /// Which.
-    ask: Question,
-    /// Whose it is.
-    class: Option<Class>,
-    /// The client's.
-    question: Vec<u8>,
-    head: Head,
-    identifier: u16,
-    /// Of an answer whose aliases lead out of the zone: the message so far, with them.
-    draft: Option<Vec<u8>>,
-    back: Option<Back>,
-    limit: usize,
-    opt: Option<Answered>,
 }
 
 impl Service for Answerer {
@@ -305,7 +288,7 @@ impl Answerer {
             None => answer.write(&pending.head, &pending.question, out),
         }
         if let Some(back) = &pending.back
-            && turn_back(out, back, &pending.question).is_none()
+            && pending::turn_back(out, back, &pending.question).is_none()
         {
             pending.fail(out);
         }
@@ -313,297 +296,4 @@ impl Answerer {
         let code = out.get(3).map_or(code::SERVFAIL, |code| code & 15);
         self.metrics.said(code, metrics::Giver::Upstream);
     }
-}
-
-/// Turns the names of a message back into what the client asked for.
-fn turn_back(out: &mut Vec<u8>, back: &Back, question: &[u8]) -> Option<()> {
-    message::rename(out, &|name| back.turn(name))?;
-    message::replace_question(out, question)
-}
-
-/// One query's way through what may answer it.
-struct Turn<'t> {
-    answerer: &'t Answerer,
-    policy: &'t Policy,
-    request: &'t Request<'t>,
-    way: Way<'t>,
-    limit: usize,
-    opt: Option<Answered>,
-}
-
-impl Turn<'_> {
-    fn take(&mut self, desk: &mut Desk) -> Begun {
-        let request = self.request;
-        if request.class != INTERNET {
-            return self.bare(desk, code::REFUSED);
-        }
-        if let Some(Extended { version: 1.., .. }) = request.extended {
-            self.opt = self.opt.map(|opt| Answered {
-                code: code::BADVERS_HIGH,
-                ..opt
-            });
-            return self.bare(desk, code::NOERROR);
-        }
-        if matches!(request.kind, kind::AXFR | kind::IXFR) {
-            return self.transfer(desk);
-        }
-        let Some(folded) = request.name.fold() else {
-            return self.bare(desk, code::FORMERR);
-        };
-        let rules = &self.policy.rules;
-        if rules.is_empty() {
-            return self.look_up(desk, &request.name, folded.as_bytes(), None);
-        }
-        let of_process = matches!(self.way, Way::Process(_));
-        match rules.apply(&request.name, folded.as_bytes(), of_process) {
-            Ruling::Blocked { zone } => self.block(desk, zone),
-            Ruling::Malformed => self.bare(desk, code::SERVFAIL),
-            Ruling::Unruled => {
-                if self.host(desk, &request.name, folded.as_bytes(), None) {
-                    return Begun::Answered;
-                }
-                self.look_up(desk, &request.name, folded.as_bytes(), None)
-            }
-            Ruling::Rewritten { name, back } => {
-                let Some(folded) = name.fold() else {
-                    return self.bare(desk, code::SERVFAIL);
-                };
-                if self.host(desk, &name, folded.as_bytes(), Some(&back)) {
-                    return Begun::Answered;
-                }
-                self.look_up(desk, &name, folded.as_bytes(), Some(back))
-            }
-        }
-    }
-
-    /// From the zone, from what upstreams said before, or not yet.
-    fn look_up(
-        &self,
-        desk: &mut Desk,
-        name: &WireName,
-        folded: &[u8],
-        back: Option<Back>,
-    ) -> Begun {
-        let Desk { out, gathered } = desk;
-        let mut draft = Draft::new(out, self.request);
-        let kind = self.request.kind;
-        let now = unix_now();
-        let answerer = self.answerer;
-        let outcome = answerer
-            .zone
-            .read(&LibcOs, &answerer.path, now, |snapshot| {
-                if !zone::is_ours(snapshot, folded, kind) {
-                    return Outcome::Ask;
-                }
-                // An attempt that failed may have left something.
-                draft.clear();
-                let sheet = Sheet {
-                    snapshot,
-                    name,
-                    folded,
-                    kind,
-                };
-                sheet.answer(gathered, &mut draft)
-            });
-        match outcome {
-            Ok(Outcome::Answered { code }) => {
-                draft.finish(code, true);
-                self.send(desk, back.as_ref(), metrics::Giver::Zone)
-            }
-            Ok(Outcome::Chase { target }) => {
-                draft.finish(code::NOERROR, true);
-                let draft = Some(desk.out.clone());
-                self.ask(desk, &target, back, draft)
-            }
-            // In the zone or not: who is asked for the rest has the last word.
-            Ok(Outcome::Ask) | Err(_) => self.ask(desk, name, back, None),
-        }
-    }
-
-    fn ask(
-        &self,
-        desk: &mut Desk,
-        name: &WireName,
-        back: Option<Back>,
-        draft: Option<Vec<u8>>,
-    ) -> Begun {
-        let request = self.request;
-        let dnssec_ok = request.extended.is_some_and(|opt| opt.dnssec_ok);
-        let Some(ask) = Question::new(name.as_octets(), request.kind, INTERNET) else {
-            return self.bare(desk, code::FORMERR);
-        };
-        let pending = Pending {
-            ask: ask.with_bits(dnssec_ok, request.checking_disabled),
-            class: match self.way {
-                Way::Process(class) => Some(class.clone()),
-                Way::Udp | Way::Tcp(_) => None,
-            },
-            question: request.question.to_vec(),
-            head: Head {
-                id: request.identifier,
-                recursion_desired: request.recursion_desired,
-                authentic_data: request.authentic_data || dnssec_ok,
-                checking_disabled: request.checking_disabled,
-            },
-            identifier: request.identifier,
-            draft,
-            back,
-            limit: self.limit,
-            opt: self.opt,
-        };
-        let upstreams = &self.answerer.upstreams;
-        match upstreams.held(pending.class.as_ref(), &pending.ask) {
-            Some(answer) => {
-                self.answerer.conclude(&pending, &answer, &mut desk.out);
-                Begun::Answered
-            }
-            None => Begun::Pending(Box::new(pending)),
-        }
-    }
-
-    /// A name with fixed addresses, or an address with fixed names (CoreDNS's plugin/hosts): whether
-    /// it is one.
-    fn host(&self, desk: &mut Desk, name: &WireName, folded: &[u8], back: Option<&Back>) -> bool {
-        let rules = &self.policy.rules;
-        let mut draft = Draft::new(&mut desk.out, self.request);
-        let owner = name.as_octets();
-        if let Some(host) = rules.host(folded) {
-            for address in &host.addresses {
-                let kind = match address.family {
-                    Family::V4 => kind::A,
-                    Family::V6 => kind::AAAA,
-                };
-                if kind == self.request.kind {
-                    let time_to_live = host.time_to_live;
-                    zone::put_address(&mut draft, Section::Answer, owner, time_to_live, address);
-                }
-            }
-        } else if self.request.kind == kind::PTR
-            && let Some(address) = zone::address_of(folded)
-            && let Some((time_to_live, names)) = rules.names(&address)
-        {
-            for target in names {
-                let data = [target.as_octets()];
-                draft.record(Section::Answer, owner, kind::PTR, *time_to_live, &data);
-            }
-        } else {
-            return false;
-        }
-        draft.finish(code::NOERROR, true);
-        self.send(desk, back, metrics::Giver::Hosts);
-        true
-    }
-
-    /// The name, or one above it, is blocked.
-    fn block(&self, desk: &mut Desk, zone: usize) -> Begun {
-        let mut draft = Draft::new(&mut desk.out, self.request);
-        let apex = self.request.name.tail(zone);
-        zone::put_authority(
-            &mut draft,
-            Section::Authority,
-            apex,
-            BLOCKED_TIME_TO_LIVE,
-            1,
-        );
-        draft.finish(code::NXDOMAIN, true);
-        self.send(desk, None, metrics::Giver::Rules)
-    }
-
-    /// A response code, and no record.
-    fn bare(&self, desk: &mut Desk, code: u8) -> Begun {
-        Draft::new(&mut desk.out, self.request).finish(code, false);
-        self.send(desk, None, metrics::Giver::Nobody)
-    }
-
-    /// Finishes the message in `desk`.
-    fn send(&self, desk: &mut Desk, back: Option<&Back>, giver: metrics::Giver) -> Begun {
-        let out = &mut desk.out;
-        if let Some(back) = back
-            && turn_back(out, back, self.request.question).is_none()
-        {
-            Draft::new(out, self.request).finish(code::SERVFAIL, false);
-        }
-        message::close(out, self.limit, self.opt);
-        let code = out.get(3).map_or(code::SERVFAIL, |code| code & 15);
-        self.answerer.metrics.said(code, giver);
-        Begun::Answered
-    }
-
-    /// AXFR, and IXFR as AXFR (RFC 1995 section 4): over a connection, to whom it is allowed.
-    fn transfer(&self, desk: &mut Desk) -> Begun {
-        let allowed = match self.way {
-            Way::Tcp(client) => {
-                let mut networks = self.policy.allow_transfer.iter();
-                networks.any(|network| network.contains(client))
-            }
-            Way::Udp | Way::Process(_) => false,
-        };
-        if !allowed {
-            return self.bare(desk, code::REFUSED);
-        }
-        let path = Path::new(std::ffi::OsStr::from_bytes(self.answerer.path.as_bytes()));
-        match transfer::messages(path, self.request, self.opt) {
-            Some(messages) => {
-                self.answerer
-                    .metrics
-                    .said(code::NOERROR, metrics::Giver::Zone);
-                Begun::Transfer(messages)
-            }
-            None => self.bare(desk, code::REFUSED),
-        }
-    }
-}
-
-impl Pending {
-    /// The message with the aliases in `draft`, and what they lead to. What an upstream says of the
-    /// target is said of the whole, but that an absent target is no absent alias (as CoreDNS has it).
-    fn append(&self, draft: &[u8], answer: &forward::Answer, out: &mut Vec<u8>) {
-        let mut reply = Vec::new();
-        answer.write(&self.head, &[], &mut reply);
-        let code = reply.get(3).map_or(code::SERVFAIL, |code| code & 15);
-        let heard = Resource::all(&reply).zip(Resource::all(draft));
-        let Some((reply, aliases)) =
-            heard.filter(|_| matches!(code, code::NOERROR | code::NXDOMAIN))
-        else {
-            out.extend_from_slice(draft);
-            self.fail(out);
-            return;
-        };
-        out.extend_from_slice(draft);
-        let mut count: usize = aliases.len();
-        let answers = reply.iter();
-        for resource in answers.filter(|resource| resource.section == Section::Answer) {
-            out.extend_from_slice(resource.owner.as_octets());
-            for number in [resource.kind, resource.class] {
-                out.extend_from_slice(&number.to_be_bytes());
-            }
-            out.extend_from_slice(&resource.time_to_live.to_be_bytes());
-            let length = u16::try_from(resource.data.len()).unwrap_or(u16::MAX);
-            out.extend_from_slice(&length.to_be_bytes());
-            out.extend_from_slice(&resource.data);
-            count += 1;
-        }
-        let count = u16::try_from(count).unwrap_or(u16::MAX);
-        out[6..8].copy_from_slice(&count.to_be_bytes());
-    }
-
-    /// Makes SERVFAIL of the message.
-    fn fail(&self, out: &mut Vec<u8>) {
-        self.bare(code::SERVFAIL, out);
-    }
-
-    /// A response code, and no record.
-    fn bare(&self, code: u8, out: &mut Vec<u8>) {
-        out.clear();
-        let [high, low] = self.identifier.to_be_bytes();
-        let flags = 0x80 | u8::from(self.head.recursion_desired);
-        out.extend_from_slice(&[high, low, flags, code, 0, 1, 0, 0, 0, 0, 0, 0]);
-        out.extend_from_slice(&self.question);
-    }
-}
-
-/// The clock of the zone.
-fn unix_now() -> Now {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Now(since.map_or(0, |since| since.as_secs()))
 }

@@ -1,13 +1,13 @@
 //! The whole way of a message, over a zone of the real writer and scripted upstreams.
 
 use super::*;
-use crate::{config::Config, forward::Lifetimes};
+use crate::{config::Config, forward::Lifetimes, publish::unix_now};
 use hickory_proto::{
     op::{Message, Query, ResponseCode},
     rr::{Name, RData, Record, RecordType, rdata},
 };
 use nss_k8s_zone::{
-    Address, Config as ZoneConfig, Endpoint, MissPolicy, Options, PodMode, Port, Protocol,
+    Address, Config as ZoneConfig, Endpoint, Family, MissPolicy, Options, PodMode, Port, Protocol,
     ServiceBody, ServiceKey, Slice, SliceId, Writer,
 };
 use std::{net::Ipv4Addr, sync::Mutex};

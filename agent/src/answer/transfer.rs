@@ -6,8 +6,8 @@ use super::{
     code, kind,
     message::{self, Answered, Draft, LONGEST_MESSAGE, Section},
     name::WireName,
+    records::put_authority,
     request::Request,
-    zone::put_authority,
 };
 use nss_k8s_zone::{Address, Dump, Entry, Name, Port, ServiceBody, ServiceKey, Slice, Srv, text};
 use std::{collections::HashSet, path::Path};
