@@ -21,7 +21,10 @@ fi
 for target in "${targets[@]}"; do
     mkdir -p "fuzz/corpus/$target"
     echo "== $target, ${seconds} s"
-    cargo +nightly fuzz run --fuzz-dir fuzz "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
+    # Messages are the agent's: only that target is built with it.
+    features=()
+    [[ $target != messages ]] || features=(--features agent)
+    cargo +nightly fuzz run --fuzz-dir fuzz "${features[@]}" "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
         -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -max_len=16384 -print_final_stats=1 \
         2>&1 | grep -E '^(stat::number_of_exec|stat::new_units|SUMMARY|thread|==|Error|.*panicked)|^artifact' || true
     if compgen -G "fuzz/artifacts/$target/*" >/dev/null; then

@@ -125,7 +125,12 @@ impl Client {
             answer[2] & 0x81 == 0x81 && answer[2] & 0x78 == 0,
             "QR, opcode, RD"
         );
-        let opt = answer.windows(3).any(|octets| octets == [0, 0, 41]);
+        // It is the last record.
+        let last = answer.len().saturating_sub(OPT);
+        let opt = answer
+            .get(last..)
+            .unwrap_or_default()
+            .starts_with(&[0, 0, 41]);
         ensure!(opt == extended, "an OPT record exactly if there was one");
         if answer[2] & 2 != 0
             && let Self::Datagrams { socket, .. } = self
