@@ -2,7 +2,7 @@
 
 use crate::{cli::StatusArgs, publish::unix_now, switch::Switch};
 use anyhow::{Context, Result};
-use nss_k8s_zone::{Address, Dump, Family, MissPolicy, Now, PodMode, State};
+use nss_k8s_zone::{Address, Dump, External, Family, MissPolicy, Now, PodMode, State};
 use serde::Serialize;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -51,6 +51,12 @@ struct ConfigReport {
     disabled_permille: u16,
     refused_builds: Vec<u64>,
     excepted_suffixes: Vec<String>,
+    /// Who asks for names outside the zone.
+    external: &'static str,
+    /// Answers for such names lie beside the zone.
+    holds_external: bool,
+    /// Rewritten, blocked and guarded names.
+    rules: usize,
 }
 
 /// Prints the report; failure when processes are not served.
@@ -122,6 +128,13 @@ fn report(file: String, dump: &Dump, switched_off: bool, now: Now) -> Report {
             disabled_permille: config.disabled_permille,
             refused_builds: config.refused_builds.clone(),
             excepted_suffixes: config.excepted_suffixes.clone(),
+            external: match config.external {
+                External::Off => "off",
+                External::Pod => "pod",
+                External::Node => "node",
+            },
+            holds_external: config.holds_external,
+            rules: config.rules.len(),
         },
     }
 }
@@ -181,6 +194,19 @@ fn print(report: &Report) {
             String::new()
         } else {
             format!(" disabled-permille={}", config.disabled_permille)
+        },
+    );
+    println!(
+        "outside   external={}{}{}",
+        config.external,
+        if config.holds_external {
+            " held-answers"
+        } else {
+            ""
+        },
+        match config.rules {
+            0 => String::new(),
+            rules => format!(" rules={rules}"),
         },
     );
     for suffix in &config.excepted_suffixes {

@@ -15,7 +15,7 @@ use nss_k8s_zone::{
     Config, Dump, Entry, Now, Opened, Options, ServiceBody, ServiceKey, Slice, SliceId, State,
     Statistics, WriteError, Writer,
 };
-use std::{collections::BTreeSet, fs, path::PathBuf, time::Instant};
+use std::{collections::BTreeSet, time::Instant};
 
 /// One writer per class; `default` is the first, and is always there.
 pub struct Views {
@@ -309,14 +309,10 @@ impl View {
 /// Ends the zone of a class: processes look for another file.
 fn retire(view: View) {
     let class = view.class;
-    let path: PathBuf = view.writer.path().to_owned();
+    // The directory stays: it may be mounted, and the class may come back.
     match view.writer.retire() {
         Ok(()) => tracing::info!(class, "retired the zone of a class"),
         Err(error) => tracing::warn!(class, %error, "cannot retire the zone of a class"),
-    }
-    // Other files of the class keep the directory.
-    if let Some(directory) = path.parent() {
-        let _ = fs::remove_dir(directory);
     }
 }
 

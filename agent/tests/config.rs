@@ -227,6 +227,8 @@ fn every_class_has_a_zone_with_the_same_content() {
         let status = rig.status(class);
         assert_eq!(status["live"], true, "{class}: {status}");
         assert_eq!(status["services"], 2, "{class}");
+        let external = if class == "bank" { "off" } else { "pod" };
+        assert_eq!(status["config"]["external"], external, "{class}");
         let answer = rig.place.say(&["query", SHOP_API, "--class", class]);
         assert_eq!(answer, "10.0.0.1", "{class}");
     }
@@ -267,7 +269,7 @@ fn a_restart_retires_the_classes_that_are_gone() {
     fs::write(&file, CLASSES.replace("name: vip", "name: other")).unwrap();
     let agent = place.agent(&["--config", file.to_str().unwrap()]);
     agent.wait_until_published();
-    assert!(!place.path("base/view/vip").exists());
+    assert!(!place.path("base/view/vip/zone.v1").exists());
     assert_eq!(
         inode(&place.path("base/view/bank/zone.v1")),
         before,
