@@ -7,6 +7,8 @@
     reason = "ordinary std tests; the ban is for the in-process code"
 )]
 
+#[path = "../fuzz/targets/corefile.rs"]
+mod corefile;
 #[path = "../fuzz/targets/replies.rs"]
 mod replies;
 #[path = "../fuzz/targets/rules.rs"]
@@ -62,6 +64,42 @@ const TOKENS: [&[u8]; 32] = [
 
 /// Bytes of one change to a zone file.
 const CHANGE: usize = 11;
+
+/// What Corefiles are made of.
+const COREFILE: [&[u8]; 22] = [
+    b".:53",
+    b"example.org",
+    b"(shared)",
+    b"shared",
+    b"import ",
+    b"*.server",
+    b"kubernetes ",
+    b"cluster.local",
+    b"fallthrough",
+    b"rewrite ",
+    b"{",
+    b"}",
+    b" ",
+    b"\n",
+    b"\r\n",
+    b"\"",
+    b"\\",
+    b"#",
+    b",",
+    b"dns://",
+    b"\xff",
+    b"\xc3\xa9",
+];
+
+#[test]
+fn words_of_corefiles() {
+    run(
+        "corefile",
+        4_000,
+        vec(select(&COREFILE[..]), 0..120).prop_map(|words| words.concat()),
+        corefile::corefile,
+    );
+}
 
 #[test]
 fn any_bytes_as_a_zone() {

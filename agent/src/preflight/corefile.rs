@@ -2,6 +2,8 @@
 //! (coredns/caddy `caddyfile/{lexer,parse}.go`). It never fails: what CoreDNS would refuse to start
 //! with is read as far as it goes, and said.
 
+// By its path: the fuzz target includes this file by its own.
+#[path = "corefile/token.rs"]
 mod token;
 
 use std::collections::BTreeMap;
@@ -367,4 +369,5 @@ fn matches(pattern: &str, file: &str) -> bool {
 }
 
 #[cfg(test)]
+#[path = "corefile/tests.rs"]
 mod tests;

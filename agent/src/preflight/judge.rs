@@ -6,6 +6,7 @@
 //! ```
 
 mod meshes;
+mod names;
 mod plugins;
 mod policies;
 mod rewrites;
@@ -43,6 +44,7 @@ pub(super) fn judge(cluster: &Cluster) -> Vec<Finding> {
     service::judge(&dns, cluster, &mut found);
     policies::judge(&dns, cluster, &mut found);
     meshes::judge(cluster, &mut found);
+    names::judge(cluster, &mut found);
     found.sort_by_key(|finding| Reverse(finding.severity));
     found
 }

@@ -61,7 +61,7 @@ struct Place<'a> {
 impl<'a> Place<'a> {
     fn open(plane: &'a ControlPlane, directory: &Directory) -> Result<Self> {
         let coredns = coredns::shared(plane)?;
-        let agent = Agent::start(plane, directory, &[])?;
+        let agent = Agent::start(plane, directory, &["--external=off"])?;
         let pod = Pod::start(Recipe {
             hosts: shop::HOSTS.into(),
             zone: Some(directory.view()),

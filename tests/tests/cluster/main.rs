@@ -27,6 +27,7 @@ mod objects;
 
 mod access;
 mod faults;
+mod faults_external;
 mod golang;
 mod latency;
 mod listener_live;

@@ -26,7 +26,7 @@ fn all_slices_give_the_endpoints_of_cluster_ip_services() -> Result<()> {
     let name = space.fqdn("web-0.web");
     let absolute = format!("{name}.");
 
-    let agent = Agent::start(&plane, &directory, &[])?;
+    let agent = Agent::start(&plane, &directory, &["--external=off"])?;
     doors.expect(&absolute, Pass("ask-not-held"))?;
     ensure!(agent.stop()?.success(), "an orderly stop is a success");
 

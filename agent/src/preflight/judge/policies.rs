@@ -3,7 +3,7 @@
 use super::Dns;
 use crate::preflight::{
     cluster::{
-        ADMIN, CALICO, CALICO_WIDE, CILIUM, CILIUM_WIDE, CLUSTER_WIDE, Cluster, GKE, Kind,
+        self, ADMIN, CALICO, CALICO_WIDE, CILIUM, CILIUM_WIDE, CLUSTER_WIDE, Cluster, GKE, Kind,
         NETWORK_POLICIES, list, namespace, strings, text, title,
     },
     corefile::is_below,
@@ -19,10 +19,17 @@ const UDP_ONLY: &str = "udp-only";
 pub(super) fn judge(dns: &Dns, cluster: &Cluster, found: &mut Vec<Finding>) {
     let mut udp_only: BTreeSet<String> = BTreeSet::new();
     for policy in cluster.all(NETWORK_POLICIES) {
+        if guards_the_server(policy) {
+            let opens = opens(policy, "/spec/ingress");
+            if opens.udp && !opens.tcp {
+                udp_only.insert(String::new());
+                found.push(udp_alone("NetworkPolicy", policy));
+            }
+        }
         if !restricts_egress(policy) {
             continue;
         }
-        let opens = opens(policy);
+        let opens = opens(policy, "/spec/egress");
         if opens.udp && !opens.tcp && !another_opens_tcp(cluster, policy) {
             udp_only.insert(namespace(policy).to_owned());
             found.push(udp_alone("NetworkPolicy", policy));
@@ -117,8 +124,28 @@ fn restricts_egress(policy: &Value) -> bool {
     }
 }
 
-/// What a policy of Kubernetes' own opens, to whomever.
-fn opens(policy: &Value) -> Opens {
+/// Whether it restricts what comes to the cluster DNS.
+fn guards_the_server(policy: &Value) -> bool {
+    let labels = policy.pointer("/spec/podSelector/matchLabels");
+    let labels = labels.and_then(Value::as_object);
+    let is_ingress = match policy
+        .pointer("/spec/policyTypes")
+        .and_then(Value::as_array)
+    {
+        Some(kinds) => kinds.iter().any(|kind| kind == "Ingress"),
+        None => true,
+    };
+    matches!(namespace(policy), cluster::SYSTEM | cluster::OPENSHIFT)
+        && is_ingress
+        && labels.is_none_or(|labels| {
+            labels
+                .iter()
+                .all(|(key, value)| key == "k8s-app" && value == "kube-dns")
+        })
+}
+
+/// What the rules of a policy of Kubernetes' own open, to or from whomever.
+fn opens(policy: &Value, rules: &str) -> Opens {
     let rule = |rule: &Value| match rule.get("ports").and_then(Value::as_array) {
         None => Opens {
             udp: true,
@@ -136,7 +163,7 @@ fn opens(policy: &Value) -> Opens {
             }
         }),
     };
-    list(policy, "/spec/egress")
+    list(policy, rules)
         .iter()
         .fold(Opens::default(), |opens, one| opens.or(rule(one)))
 }
@@ -174,7 +201,7 @@ fn another_opens_tcp(cluster: &Cluster, policy: &Value) -> bool {
         namespace(other) == namespace(policy)
             && restricts_egress(other)
             && (is_wide || theirs == own)
-            && opens(other).tcp
+            && opens(other, "/spec/egress").tcp
     })
 }
 

@@ -1,5 +1,7 @@
 //! One cluster for each rule, and a plain one that gives nothing to do.
 
+mod policies;
+
 use super::*;
 use crate::preflight::{
     finding::{Severity, needed},
@@ -40,13 +42,6 @@ fn service(namespace: &str, name: &str, protocols: &[&str]) -> Value {
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"namespace": namespace, "name": name, "labels": {"k8s-app": "kube-dns"}},
         "spec": {"clusterIP": "10.96.0.10", "clusterIPs": ["10.96.0.10"], "ports": ports},
-    })
-}
-
-fn policy(api: &str, kind: &str, spec: &Value) -> Value {
-    json!({
-        "apiVersion": api, "kind": kind,
-        "metadata": {"namespace": "shop", "name": "policy"}, "spec": spec,
     })
 }
 
@@ -342,6 +337,17 @@ fn other_objects() {
             json!({"kubernetes": {"miss_policy": "ask"}}),
         ),
         (&[linkerd], &["n linkerd"], json!({})),
+        (
+            &[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})],
+            // It is one.
+            &["n top-level-namespace"],
+            json!({}),
+        ),
+        (
+            &[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-node"}})],
+            &[],
+            json!({}),
+        ),
     ];
     for (objects, expected, settings) in table {
         let findings = judge(&cluster(&corefile(""), objects));
@@ -373,134 +379,6 @@ fn the_service_of_the_cluster_dns() {
     assert_eq!(ids(&judge_service(other)), ["n dns-label", "w dns-service"]);
     let found = judge_service(service("shop", "api", &["TCP"]));
     assert_eq!(ids(&found), ["b dns-service-absent"]);
-}
-
-/// Policies: kind, its spec, the findings.
-#[test]
-fn policies_that_mention_dns() {
-    let udp = json!({"protocol": "UDP", "port": 53});
-    let tcp = json!({"port": 53});
-    let network = "networking.k8s.io/v1";
-    let cilium_dns = |protocol: &str| {
-        json!({"egress": [
-            {"toPorts": [{
-                "ports": [{"port": "53", "protocol": protocol}],
-                "rules": {"dns": [{"matchPattern": "*"}]},
-            }]},
-            {"toFQDNs": [{"matchName": "api.example.org"}]},
-        ]})
-    };
-    let calico = |protocol: &str| {
-        json!({"egress": [
-            {"action": "Deny", "protocol": "TCP"},
-            {"action": "Allow", "protocol": protocol, "destination": {"ports": [53]}},
-        ]})
-    };
-    let udp_only: &[&str] = &["n udp-only", "w udp-only-namespaces"];
-    let table: &[(&str, &str, Value, &[&str])] = &[
-        (
-            network,
-            "NetworkPolicy",
-            json!({"egress": [{"ports": [udp]}]}),
-            udp_only,
-        ),
-        (
-            network,
-            "NetworkPolicy",
-            json!({"egress": [{"ports": [udp, tcp]}]}),
-            &[],
-        ),
-        (
-            network,
-            "NetworkPolicy",
-            json!({"egress": [{"ports": [udp]}, {"to": []}]}),
-            &[],
-        ),
-        (
-            network,
-            "NetworkPolicy",
-            json!({"egress": [{"ports": [{"protocol": "UDP"}]}]}),
-            udp_only,
-        ),
-        (
-            network,
-            "NetworkPolicy",
-            json!({"egress": [{"ports": [{"protocol": "UDP", "port": 1, "endPort": 99}]}]}),
-            udp_only,
-        ),
-        // Nothing is allowed: nothing changes.
-        (
-            network,
-            "NetworkPolicy",
-            json!({"policyTypes": ["Egress"]}),
-            &[],
-        ),
-        (
-            network,
-            "NetworkPolicy",
-            json!({"policyTypes": ["Ingress"], "egress": [{"ports": [udp]}]}),
-            &[],
-        ),
-        (
-            "cilium.io/v2",
-            "CiliumNetworkPolicy",
-            cilium_dns("ANY"),
-            &["n fqdn-policy"],
-        ),
-        (
-            "cilium.io/v2",
-            "CiliumNetworkPolicy",
-            cilium_dns("UDP"),
-            &["n fqdn-policy", "n udp-only", "w udp-only-namespaces"],
-        ),
-        (
-            "cilium.io/v2",
-            "CiliumNetworkPolicy",
-            json!({"egress": [{"toFQDNs": [{"matchPattern": "*.shop.svc.cluster.local"}]}]}),
-            &["n fqdn-policy", "w fqdn-policy-inside"],
-        ),
-        (
-            "crd.projectcalico.org/v1",
-            "NetworkPolicy",
-            calico("UDP"),
-            udp_only,
-        ),
-        ("projectcalico.org/v3", "NetworkPolicy", calico("TCP"), &[]),
-        (
-            "networking.gke.io/v1alpha1",
-            "FQDNNetworkPolicy",
-            json!({"egress": [{"matches": [{"pattern": "*.example.org"}], "ports": [tcp]}]}),
-            &["n fqdn-policy"],
-        ),
-        (
-            "policy.networking.k8s.io/v1alpha1",
-            "AdminNetworkPolicy",
-            json!({"egress": [{"action": "Allow", "to": [{"domainNames": ["*.example.org"]}]}]}),
-            &["n fqdn-policy"],
-        ),
-    ];
-    for (api, kind, spec, expected) in table {
-        let findings = judge(&cluster(&corefile(""), &[policy(api, kind, spec)]));
-        assert_eq!(ids(&findings), *expected, "{api} {spec}");
-        super::super::configuration_file(&findings).expect(kind);
-    }
-    // Another policy for all pods of the namespace adds TCP.
-    let one = policy(
-        network,
-        "NetworkPolicy",
-        &json!({"podSelector": {"matchLabels": {"a": "b"}}, "egress": [{"ports": [udp]}]}),
-    );
-    let mut all = policy(
-        network,
-        "NetworkPolicy",
-        &json!({"podSelector": {}, "egress": [{"ports": [tcp]}]}),
-    );
-    assert_eq!(
-        judge(&cluster(&corefile(""), &[one.clone(), all.clone()])),
-        []
-    );
-    all["metadata"]["namespace"] = json!("other");
-    assert_eq!(ids(&judge(&cluster(&corefile(""), &[one, all]))), udp_only);
 }
 
 #[test]
