@@ -92,8 +92,9 @@ fn place_path(address: &mut [u8], directory: &[u8], file: &[u8]) -> Option<usize
     room.checked_sub(unused.len())
 }
 
-/// Waits until one of two streams can go on, a signal came, or `milliseconds` are over; which ones
-/// can. Each stream waits to send (true) or to receive.
+/// Waits until one of two streams can go on or a signal came; which ones can. Each stream waits to
+/// send (true) or to receive. When `milliseconds` are over the other side has failed, whatever a clock
+/// says then: programs run with a clock that stands still (libfaketime).
 #[inline(never)]
 pub(crate) fn wait(
     streams: [Option<(&Stream, bool)>; 2],
@@ -110,6 +111,7 @@ pub(crate) fn wait(
     });
     let milliseconds = i32::try_from(milliseconds).unwrap_or(i32::MAX);
     match call::poll(&mut polled, milliseconds) {
+        Ok(0) => Err(Failure::There),
         Ok(_) => Ok(polled.map(|one| one.revents != 0)),
         Err(libc::EINTR) => Ok([false; 2]),
         // Only a sandbox or a lack of memory fails it; not waiting would be a busy loop.
