@@ -95,6 +95,62 @@ fn a_server_that_takes_no_connection_is_not_asked_again() {
 }
 
 #[test]
+fn who_has_answered_and_takes_no_connection_any_more_is_not_asked_again() {
+    let listener = TcpListener::bind((fresh_address(), 0)).unwrap();
+    let place = listener.local_addr().unwrap();
+    let std::net::IpAddr::V4(address) = place.ip() else {
+        panic!("{place}");
+    };
+    let server = std::thread::spawn(move || {
+        let mut streams = [(); 2].map(|()| listener.accept().unwrap().0);
+        for stream in &mut streams {
+            let query = read_query(stream).unwrap();
+            answer(stream, &query);
+        }
+        // Until the client has closed them.
+        streams.map(|mut stream| read_query(&mut stream).is_err())
+    });
+    assert_eq!(GLIBC.ask_at(place.port(), &[address], "a"), good_answer());
+    assert_eq!(server.join().unwrap(), [true; 2]);
+    let no = Got::no(Asked::NoReply);
+    assert_eq!(GLIBC.ask_at(place.port(), &[address], "a"), no);
+    let late = TcpListener::bind(place).unwrap();
+    late.set_nonblocking(true).unwrap();
+    assert_eq!(GLIBC.ask_at(place.port(), &[address], "a"), no);
+    assert!(late.accept().is_err(), "it was asked");
+}
+
+#[test]
+fn who_cannot_be_named_ends_the_round() {
+    let good = serve(answer);
+    let resolv_conf = |first: &str| {
+        let text = format!("nameserver {first}\nnameserver {}\n", good.address);
+        let surroundings = Surroundings {
+            host_name: Some(b"h"),
+            ..Surroundings::default()
+        };
+        ResolvConf::parse(Libc::Glibc, text.as_bytes(), &surroundings).unwrap()
+    };
+    for (first, expected) in [
+        ("fe80::1%nosuch", Asked::NoReply),
+        ("127.77.255.254", Asked::Answer { count: 4 }),
+    ] {
+        let asked = ask_port(
+            good.port,
+            Way::Pod,
+            Libc::Glibc,
+            &resolv_conf(first),
+            &mut Share::new(),
+            b"a",
+            Families::BOTH,
+            &mut [Address::UNSPECIFIED; 8],
+            &mut Name::new(),
+        );
+        assert_eq!(asked, expected, "{first}");
+    }
+}
+
+#[test]
 fn the_next_server_is_asked() {
     let good = serve(answer);
     let absent = fresh_address();
@@ -115,6 +171,19 @@ fn a_server_that_hangs_costs_one_share() {
         assert_eq!(GLIBC.ask(&[&hung], "a"), Got::no(Asked::NoReply));
     }
     assert_eq!(hung.seen.connections(), 2);
+}
+
+#[test]
+fn a_share_is_a_second_at_most() {
+    let hung = serve(|_, _| {});
+    let client = Client {
+        options: "timeout:30",
+        ..GLIBC
+    };
+    let begin = Instant::now();
+    assert_eq!(client.ask(&[&hung], "a"), Got::no(Asked::NoReply));
+    // A quarter of the timeout is more than seven.
+    assert!(begin.elapsed() < Duration::from_secs(5));
 }
 
 #[test]

@@ -180,10 +180,42 @@ fn options_change_what_a_failure_is() {
         is_strict: true,
         ..asking()
     };
+    let extended = Asking {
+        extends: true,
+        ..asking()
+    };
+    let unusable = Verdict::Final(Asked::Unusable);
+    assert_eq!(verdict(Glibc, extended, Code(1), Code(1)), unusable);
+    assert_eq!(verdict(Glibc, extended, Code(1), Data), answer(1));
     let refused = Verdict::Next(Asked::Refused);
     assert_eq!(verdict(Glibc, strict, Data, Code(2)), refused);
     assert_eq!(verdict(Glibc, strict, Code(2), Data), refused);
     assert_eq!(verdict(Glibc, strict, Data, Data), answer(2));
+}
+
+#[test]
+fn a_server_that_knows_or_can_find_out_is_not_lame() {
+    let queries = queries(Families::V4);
+    // AA; RA; a record of authority or an additional one: glibc looks at the latter alone.
+    for (flags, authorities, additionals, is_lame) in [
+        ([0, 0], 0, 0, true),
+        ([0, 0], 1, 0, true),
+        ([4, 0], 0, 0, false),
+        ([0, 0x80], 0, 0, false),
+        ([0, 0], 0, 1, false),
+    ] {
+        let mut message = reply(&queries, 0, flags, 0, b"");
+        message[9] = authorities;
+        message[11] = additionals;
+        let messages = [message, Vec::new()];
+        let got = judged(Glibc, asking(), &queries, Families::V4, &messages);
+        let expected = if is_lame {
+            Verdict::Next(Asked::Refused)
+        } else {
+            Verdict::Final(Asked::NoData)
+        };
+        assert_eq!(got.0, expected, "{flags:?} {authorities} {additionals}");
+    }
 }
 
 #[test]

@@ -110,6 +110,8 @@ fn as_glibc(
             NXDOMAIN => Asked::NxDomain,
             // resolv/res_query.c, `__res_context_search`, looks at the first reply alone.
             _ if first.0.is_servfail() => Asked::ServFail,
+            // To servers that cannot read its OPT record glibc says it again without.
+            _ if asking.extends => Asked::Unusable,
             _ => Asked::Refused,
         });
     }

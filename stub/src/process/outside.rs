@@ -59,6 +59,7 @@ impl<'o> Outside<'o> {
             question,
         } = self.lookup;
         read(self.path, self.now, &mut |snapshot: &Snapshot<'_>| {
+            self.errands.begin();
             if let Some(answer) = SHORT_WAY.answer(resolv_conf, snapshot, question, room, canonical)
             {
                 return answer;

@@ -143,8 +143,8 @@ impl Errands {
         }
     }
 
-    /// Starts a walk.
-    pub(super) const fn begin(&mut self) {
+    /// Starts a walk: what an attempt on a zone that changed meanwhile has left does not count.
+    pub(crate) const fn begin(&mut self) {
         self.next = None;
     }
 
