@@ -219,6 +219,27 @@ fn a_server_that_knows_or_can_find_out_is_not_lame() {
 }
 
 #[test]
+fn the_first_reply_with_addresses_names_the_host() {
+    let queries = queries(Families::BOTH);
+    let chain =
+        |target: &[u8], kind, data: &[u8]| [record(5, target), owned(target, kind, data)].concat();
+    let messages = [
+        reply(&queries, 0, [0, 0x80], 2, &chain(b"\x02v4\0", 1, &[1; 4])),
+        reply(&queries, 1, [0, 0x80], 2, &chain(b"\x02v6\0", 28, &[1; 16])),
+    ];
+    // musl reads the second reply first, and lets each CNAME name the host anew.
+    for libc in [Glibc, Musl] {
+        let got = judged(libc, asking(), &queries, Families::BOTH, &messages);
+        assert_eq!((got.0, got.2.as_str()), (answer(2), "v4"), "{libc:?}");
+    }
+    let [first, mut second] = messages;
+    second[2] |= 0x02;
+    let cut = [first, second];
+    let got = judged(Glibc, asking(), &queries, Families::BOTH, &cut);
+    assert_eq!(got.0, Verdict::Next(Asked::NoReply), "one of them is cut");
+}
+
+#[test]
 fn one_question_has_one_reply() {
     for (families, kind, octets) in [(Families::V4, 1, 4), (Families::V6, 28, 16)] {
         let queries = queries(families);
@@ -312,6 +333,15 @@ fn addresses_belong_to_the_end_of_the_chain() {
             "",
         ),
         (vec![record(1, &data[..3])], unusable, "", unusable, ""),
+        (vec![record(1, &[1; 5])], unusable, "", unusable, ""),
+        // Something behind the target: musl looks at its beginning.
+        (
+            vec![record(5, b"\x01t\0\0"), owned(b"\x01t\0", 1, &data)],
+            unusable,
+            "",
+            answer(1),
+            "t",
+        ),
         // Of the other family.
         (
             vec![record(28, &[1; 16]), record(1, &data)],

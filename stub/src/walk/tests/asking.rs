@@ -103,6 +103,24 @@ fn an_alias_out_of_the_zone_is_followed() {
 }
 
 #[test]
+fn addresses_that_no_aaaa_asks_for_instead_are_not_told() {
+    let servers = script(&[("www.example.com", Asked::Answer { count: 1 })]);
+    let mut settings = settings(Glibc, &format!("{KUBELETS}options no-aaaa\n"));
+    let look = |settings: &Settings, families| {
+        let (outcome, _, asked) =
+            look_up_asking(settings, &shop(), &servers, "www.example.com", families);
+        (outcome, asked.len())
+    };
+    // Nobody knows whether this glibc heeds it.
+    assert_eq!(look(&settings, Families::BOTH), (EXTERNAL, 0));
+    let resolv_conf = settings.resolv_conf.as_mut().unwrap();
+    resolv_conf.under_glibc(Some(36));
+    assert_eq!(look(&settings, Families::BOTH), (ASKED, 1));
+    let no_data = Outcome::Asked(By::Upstream, Said::NoData);
+    assert_eq!(look(&settings, Families::V6), (no_data, 1));
+}
+
+#[test]
 fn what_the_agent_refuses_is_libcs_to_ask() {
     let text = "search a.test\nnameserver 10.96.0.10\noptions ndots:5\n";
     let servers = script(&[("x.a.test", Asked::Refused)]);
