@@ -8,6 +8,7 @@
 //! only), of endpoints that move between slices, and of a zone that an earlier agent left behind.
 //! It reads no clock and knows no task, file or socket: time comes in, changes go out.
 
+mod adopted;
 mod entities;
 mod exposure;
 mod service;
@@ -156,27 +157,6 @@ impl Model {
         }
     }
 
-    /// Follows a changed configuration. Its effect on the zone is a difference, as any other.
-    pub fn configure(&mut self, settings: Settings) {
-        let reveals = self.settings.exposure != settings.exposure;
-        let empties = self.settings.ignore_empty != settings.ignore_empty;
-        self.settings = settings;
-        if reveals {
-            self.dirty_namespaces
-                .extend(self.namespaces.keys().cloned());
-        }
-        if empties {
-            self.dirty_services.extend(self.services.keys().cloned());
-        }
-    }
-
-    /// The namespaces that exist, served or not, with their labels; `None` until they are listed.
-    pub fn namespaces(&self) -> Option<impl Iterator<Item = (&str, &Labels)>> {
-        let all = self.namespaces.iter();
-        self.is_listed(Source::Namespaces)
-            .then(|| all.map(|(name, presence)| (name.as_str(), &presence.labels)))
-    }
-
     /// Whether every source has completed its first list.
     pub fn is_complete(&self) -> bool {
         self.settings
@@ -196,11 +176,6 @@ impl Model {
     /// The addresses of the cluster DNS Service; `None` while it may still turn up.
     pub fn cluster_dns(&self) -> Option<Vec<Address>> {
         self.addresses(&self.settings.cluster_dns)
-    }
-
-    /// Whether [`Model::namespaces`] may say something else than at the last call of this.
-    pub fn namespaces_changed(&mut self) -> bool {
-        core::mem::take(&mut self.namespaces_changed)
     }
 
     /// When [`Model::flush`] must be called again although no event comes.
@@ -337,45 +312,6 @@ impl Model {
         )
     }
 
-    /// An object exists, but cannot be read: it counts as seen, and what is published of it stays,
-    /// also when an earlier agent published it.
-    fn keep(&mut self, source: Source, key: ObjectKey) {
-        let feed = self.feeds.entry(source).or_default();
-        let generation = feed.generation;
-        if let Some(known) = feed.known.get_mut(&key) {
-            known.generation = generation;
-            return;
-        }
-        match &key {
-            ObjectKey::Namespace(name) => {
-                self.adopted.namespaces.remove(name);
-            }
-            ObjectKey::Service(service) => {
-                if self.adopted.services.remove(service) {
-                    let frozen = Entry::frozen();
-                    self.services.entry(service.clone()).or_insert(frozen);
-                    self.count_in(service.namespace());
-                    self.see(source, key, None);
-                }
-            }
-            ObjectKey::Slice { namespace, name } => {
-                let id = slice_id(name);
-                let held = |(service, held): &&(ServiceKey, SliceId)| {
-                    *held == id && service.namespace() == namespace
-                };
-                if let Some(held) = self.adopted.slices.iter().find(held).cloned() {
-                    self.adopted.slices.remove(&held);
-                    self.services
-                        .entry(held.0.clone())
-                        .or_default()
-                        .freeze(name);
-                    self.count_in(namespace);
-                    self.see(source, key, Some(held.0));
-                }
-            }
-        }
-    }
-
     /// Takes an object out that a source had named.
     fn remove(&mut self, source: Source, key: ObjectKey, known: Known, now: Instant) {
         match key {
@@ -459,70 +395,9 @@ impl Model {
         }
     }
 
-    /// Removes what an earlier agent left and complete lists did not name.
-    fn sweep(&mut self, sink: &mut impl Sink, flushed: &mut Flushed) {
-        // What waits for its namespace's labels has not been claimed yet.
-        if self.settings.exposure.labels.is_some() && !self.is_listed(Source::Namespaces) {
-            return;
-        }
-        let is_certain = |wanted: fn(Source) -> bool| {
-            let mut feeds = self.feeds.iter().filter(|(source, _)| wanted(**source));
-            feeds.all(|(_, feed)| feed.listed && feed.certain)
-        };
-        let services = is_certain(|source| source == Source::Services);
-        let slices = is_certain(Source::is_slices);
-        let everything = is_certain(|_| true);
-        if services {
-            for key in self.adopted.services.drain() {
-                flushed.note(
-                    || ObjectKey::Service(key.clone()),
-                    sink.delete_service(&key),
-                );
-            }
-        }
-        if slices {
-            for (key, id) in self.adopted.slices.drain() {
-                flushed.note(
-                    || ObjectKey::Service(key.clone()),
-                    sink.delete_slice(&key, id),
-                );
-            }
-        }
-        if everything {
-            for name in self.adopted.namespaces.drain() {
-                let result = sink.delete_namespace(&name);
-                flushed.note(|| ObjectKey::Namespace(name), result);
-            }
-        }
-    }
-
     /// Whether a source has completed its first list.
     fn is_listed(&self, source: Source) -> bool {
         self.feeds.get(&source).is_some_and(|feed| feed.listed)
-    }
-
-    /// Whether every slice has been listed once.
-    fn has_slices(&self) -> bool {
-        let mut feeds = self.feeds.iter().filter(|(source, _)| source.is_slices());
-        feeds.all(|(_, feed)| feed.listed)
-    }
-
-    /// Decides whether a namespace is served; marks its services when that has changed. `None` when
-    /// there is no such namespace.
-    fn look_at(&mut self, name: &str) -> Option<Shown> {
-        let all_listed = self.is_listed(Source::Namespaces);
-        let presence = self.namespaces.get_mut(name)?;
-        let certain = presence.listed || all_listed;
-        let shown = self
-            .settings
-            .exposure
-            .decide(name, &presence.labels, certain);
-        if core::mem::replace(&mut presence.shown, shown) != shown {
-            let services = self.services.keys();
-            let within = services.filter(|key| key.namespace() == name);
-            self.dirty_services.extend(within.cloned());
-        }
-        Some(shown)
     }
 
     /// One more object lives in a namespace.

@@ -1,6 +1,6 @@
 //! Which namespaces are served: CoreDNS's `namespaces` and `namespace_labels`.
 
-use super::Labels;
+use super::{Labels, Model, Settings, Source};
 use crate::config::Selector;
 
 /// The namespaces that are served; others do not exist, nor does anything in them.
@@ -36,5 +36,57 @@ impl Exposure {
             Some(selector) if selector.matches(labels) => Shown::Yes,
             Some(_) => Shown::No,
         }
+    }
+}
+
+impl Model {
+    /// Follows a changed configuration. Its effect on the zone is a difference, as any other.
+    pub fn configure(&mut self, settings: Settings) {
+        let reveals = self.settings.exposure != settings.exposure;
+        let empties = self.settings.ignore_empty != settings.ignore_empty;
+        self.settings = settings;
+        if reveals {
+            self.dirty_namespaces
+                .extend(self.namespaces.keys().cloned());
+        }
+        if empties {
+            self.dirty_services.extend(self.services.keys().cloned());
+        }
+    }
+
+    /// The namespaces that exist, served or not, with their labels; `None` until they are listed.
+    pub fn namespaces(&self) -> Option<impl Iterator<Item = (&str, &Labels)>> {
+        let all = self.namespaces.iter();
+        self.is_listed(Source::Namespaces)
+            .then(|| all.map(|(name, presence)| (name.as_str(), &presence.labels)))
+    }
+
+    /// Whether [`Model::namespaces`] may say something else than at the last call of this.
+    pub fn namespaces_changed(&mut self) -> bool {
+        core::mem::take(&mut self.namespaces_changed)
+    }
+
+    /// Whether every slice has been listed once.
+    pub(super) fn has_slices(&self) -> bool {
+        let mut feeds = self.feeds.iter().filter(|(source, _)| source.is_slices());
+        feeds.all(|(_, feed)| feed.listed)
+    }
+
+    /// Decides whether a namespace is served; marks its services when that has changed. `None` when
+    /// there is no such namespace.
+    pub(super) fn look_at(&mut self, name: &str) -> Option<Shown> {
+        let all_listed = self.is_listed(Source::Namespaces);
+        let presence = self.namespaces.get_mut(name)?;
+        let certain = presence.listed || all_listed;
+        let shown = self
+            .settings
+            .exposure
+            .decide(name, &presence.labels, certain);
+        if core::mem::replace(&mut presence.shown, shown) != shown {
+            let services = self.services.keys();
+            let within = services.filter(|key| key.namespace() == name);
+            self.dirty_services.extend(within.cloned());
+        }
+        Some(shown)
     }
 }
