@@ -7,12 +7,18 @@
 
 #[path = "forward/caching.rs"]
 mod caching;
+#[path = "forward/connections.rs"]
+mod connections;
+#[path = "forward/loops.rs"]
+mod loops;
 #[path = "forward/news.rs"]
 mod news;
 #[path = "forward/server.rs"]
 mod server;
 #[path = "forward/sockets.rs"]
 mod sockets;
+#[path = "forward/transports.rs"]
+mod transports;
 #[path = "forward/upstreams.rs"]
 mod upstreams;
 
