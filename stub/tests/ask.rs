@@ -121,6 +121,44 @@ fn who_has_answered_and_takes_no_connection_any_more_is_not_asked_again() {
 }
 
 #[test]
+fn one_lost_connection_of_two_is_not_the_servers_refusal() {
+    use std::os::fd::AsRawFd;
+    let listener = TcpListener::bind((fresh_address(), 0)).unwrap();
+    let place = listener.local_addr().unwrap();
+    let std::net::IpAddr::V4(address) = place.ip() else {
+        panic!("{place}");
+    };
+    // One connection waits to be accepted; the first packet of any other is dropped.
+    // SAFETY: a descriptor that is open.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    let one = Client {
+        families: Families::V4,
+        ..GLIBC
+    };
+    let serve_one = |listener: TcpListener| {
+        std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let query = read_query(&mut stream).unwrap();
+            answer(&mut stream, &query);
+            // Until the client has closed it.
+            let _ = read_query(&mut stream);
+            listener
+        })
+    };
+    let yes = Asked::Answer { count: 2 };
+    let server = serve_one(listener);
+    assert_eq!(one.ask_at(place.port(), &[address], "a").asked, yes);
+    let listener = server.join().unwrap();
+    let no = Got::no(Asked::NoReply);
+    assert_eq!(GLIBC.ask_at(place.port(), &[address], "a"), no);
+    // What is left of the one that came about makes room.
+    drop(listener.accept().unwrap());
+    let server = serve_one(listener);
+    assert_eq!(one.ask_at(place.port(), &[address], "a").asked, yes);
+    server.join().unwrap();
+}
+
+#[test]
 fn who_cannot_be_named_ends_the_round() {
     let good = serve(answer);
     let resolv_conf = |first: &str| {
@@ -391,6 +429,22 @@ fn the_right_reply_may_follow_wrong_ones() {
         answer(stream, query);
     });
     assert_eq!(GLIBC.ask(&[&server], "a"), good_answer());
+}
+
+#[test]
+fn the_right_reply_may_be_longer_than_wrong_ones() {
+    let server = serve(|stream, query| {
+        send(stream, &[0xff; 600]);
+        let records: Vec<_> = (0..60).map(Record::v4).collect();
+        send(stream, &query.reply(0, &records));
+    });
+    let client = Client {
+        families: Families::V4,
+        room: 60,
+        ..GLIBC
+    };
+    let got = client.ask(&[&server], "a");
+    assert_eq!(got.asked, Asked::Answer { count: 60 });
 }
 
 #[test]

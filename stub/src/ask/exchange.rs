@@ -233,13 +233,17 @@ fn converse(
     // Who is not connected yet could only be told to wait.
     let is_up = |lane: &Option<Lane<'_>>| lane.as_ref().is_some_and(|lane| lane.is_established);
     let mut ready = lanes.each_ref().map(is_up);
+    // Whether any connection came about: a server that takes one does take connections, though of
+    // another the first packet may be lost.
+    let mut has_met = false;
     loop {
         let mut is_connected = true;
         for (slot, is_ready) in lanes.iter_mut().zip(ready) {
             let Some(lane) = slot else { continue };
             if is_ready {
                 let moved = lane.advance(queries, replies, places);
-                moved.map_err(|failure| broken(failure, lane.is_established))?;
+                has_met |= lane.is_established;
+                moved.map_err(|failure| broken(failure, has_met))?;
             }
             is_connected &= lane.is_established;
             if lane.is_done() {
@@ -257,20 +261,20 @@ fn converse(
         };
         let left = deadline.saturating_sub(monotonic());
         if left == 0 {
-            return Err(broken(Failure::There, is_connected));
+            return Err(broken(Failure::There, has_met));
         }
         let waiting = [first, second].map(|lane| {
             let lane = lane.as_ref()?;
             Some((&lane.stream, !lane.unsent.is_empty()))
         });
-        ready = wait(waiting, left).map_err(|failure| broken(failure, is_connected))?;
+        ready = wait(waiting, left).map_err(|failure| broken(failure, has_met))?;
     }
 }
 
-const fn broken(failure: Failure, is_established: bool) -> Broken {
+const fn broken(failure: Failure, has_met: bool) -> Broken {
     match failure {
         Failure::Here => Broken::Here,
-        Failure::There if is_established => Broken::Failed,
+        Failure::There if has_met => Broken::Failed,
         Failure::There => Broken::Refused,
     }
 }
