@@ -270,8 +270,7 @@ impl<'r> Rounds<'r> {
         match (self.way, self.libc) {
             // The forwarder has asked them all.
             (Way::Node { .. }, _) => 1,
-            // resolv/res_send.c, `send_vc`: "at most one attempt per server".
-            (Way::Pod, Libc::Glibc) if self.resolv_conf.asking.over_tcp => attempts.min(1),
+            // With `use-vc` the first reply is final.
             (Way::Pod, Libc::Glibc) => attempts,
             (Way::Pod, Libc::Musl) if attempts == 0 => 0,
             (Way::Pod, Libc::Musl) => MUSL_ROUNDS,

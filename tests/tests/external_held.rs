@@ -8,7 +8,7 @@
 use anyhow::{Result, bail, ensure};
 use nss_k8s_tests::{
     outside::{self, ADDRESSES, NAME},
-    pod::Pod,
+    pod::{HOSTS_LINE, Pod, Recipe},
     reply::Reply,
     session::{Door, Session},
     shop,
@@ -291,6 +291,56 @@ fn a_file_that_the_zone_does_not_tell_of_is_left_alone() -> Result<()> {
         require(&reply, "192.0.2.81", "upstream")?;
     }
     drop(zone);
+    Ok(())
+}
+
+/// Pods whose names outside nobody asks for but libc are told what is held all the same.
+#[test]
+fn a_class_that_asks_nobody_is_told_what_is_held() -> Result<()> {
+    let mut world = World::of(External::Off)?;
+    let held = Held {
+        v4: Some(data(&[HELD], None, None)?),
+        v6: Some(data(&[], None, None)?),
+    };
+    world.answers.put(NAME, &held)?;
+    for door in Door::OURS {
+        let pod = world.pod(door)?;
+        let mut session = Session::start(&pod, door)?;
+        require(&session.resolve(NAME, "UNSPEC")?, HELD, "held")?;
+        let log = pod.dns()?.take_log();
+        ensure!(log.is_empty(), "{door:?}: {log:?}");
+        let reply = session.resolve("four.example.com", "UNSPEC")?;
+        require(&reply, "192.0.2.84", "pass(external)")?;
+        let log = pod.dns()?.take_log();
+        ensure!(log.iter().all(|one| !one.tcp), "{door:?}: {log:?}");
+    }
+    Ok(())
+}
+
+/// Where nsswitch.conf names the module, the preload library leaves names outside to it, held ones
+/// as well: one share of the time, not two.
+#[test]
+fn the_preload_library_leaves_names_outside_to_the_module() -> Result<()> {
+    let mut world = World::of(External::Pod)?;
+    let held = Held {
+        v4: Some(data(&[HELD], None, None)?),
+        v6: Some(data(&[], None, None)?),
+    };
+    world.answers.put("held.example.com", &held)?;
+    let door = Door::ShimGlibc;
+    let recipe = outside::recipe(world.view.clone(), door, shop::world());
+    let pod = Pod::start(Recipe {
+        nsswitch: HOSTS_LINE.into(),
+        ..recipe
+    })?;
+    // The module is not installed here: libc goes on to DNS.
+    let mut session = Session::start(&pod, door)?;
+    for name in [NAME, "held.example.com"] {
+        let reply = session.resolve(name, "UNSPEC")?;
+        ensure!(reply.who() == "pass(external)", "{name}: {}", reply.who());
+    }
+    let log = pod.dns()?.take_log();
+    ensure!(!log.is_empty() && log.iter().all(|one| !one.tcp), "{log:?}");
     Ok(())
 }
 
