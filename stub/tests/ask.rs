@@ -121,41 +121,45 @@ fn who_has_answered_and_takes_no_connection_any_more_is_not_asked_again() {
 }
 
 #[test]
-fn one_lost_connection_of_two_is_not_the_servers_refusal() {
+fn a_lost_packet_is_not_the_servers_refusal() {
     use std::os::fd::AsRawFd;
-    let listener = TcpListener::bind((fresh_address(), 0)).unwrap();
-    let place = listener.local_addr().unwrap();
-    let std::net::IpAddr::V4(address) = place.ip() else {
-        panic!("{place}");
-    };
-    // One connection waits to be accepted; the first packet of any other is dropped.
-    // SAFETY: a descriptor that is open.
-    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
     let one = Client {
         families: Families::V4,
         ..GLIBC
     };
-    let serve_one = |listener: TcpListener| {
-        std::thread::spawn(move || {
-            let mut stream = listener.accept().unwrap().0;
-            let query = read_query(&mut stream).unwrap();
-            answer(&mut stream, &query);
-            // Until the client has closed it.
-            let _ = read_query(&mut stream);
-            listener
-        })
-    };
     let yes = Asked::Answer { count: 2 };
-    let server = serve_one(listener);
-    assert_eq!(one.ask_at(place.port(), &[address], "a").asked, yes);
-    let listener = server.join().unwrap();
     let no = Got::no(Asked::NoReply);
-    assert_eq!(GLIBC.ask_at(place.port(), &[address], "a"), no);
-    // What is left of the one that came about makes room.
-    drop(listener.accept().unwrap());
-    let server = serve_one(listener);
-    assert_eq!(one.ask_at(place.port(), &[address], "a").asked, yes);
-    server.join().unwrap();
+    // Of two connections the second is lost; of one the only one.
+    for (client, is_full) in [(&GLIBC, false), (&one, true)] {
+        let listener = TcpListener::bind((fresh_address(), 0)).unwrap();
+        let place = listener.local_addr().unwrap();
+        let std::net::IpAddr::V4(address) = place.ip() else {
+            panic!("{place}");
+        };
+        // One connection waits to be accepted; the first packet of any other is dropped.
+        // SAFETY: a descriptor that is open.
+        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+        let serve_one = |listener: TcpListener| {
+            std::thread::spawn(move || {
+                let mut stream = listener.accept().unwrap().0;
+                let query = read_query(&mut stream).unwrap();
+                answer(&mut stream, &query);
+                // Until the client has closed it.
+                let _ = read_query(&mut stream);
+                listener
+            })
+        };
+        let server = serve_one(listener);
+        assert_eq!(one.ask_at(place.port(), &[address], "a").asked, yes);
+        let listener = server.join().unwrap();
+        let other = is_full.then(|| std::net::TcpStream::connect(place).unwrap());
+        assert_eq!(client.ask_at(place.port(), &[address], "a"), no);
+        // What is left of the one that came about makes room.
+        drop((listener.accept().unwrap(), other));
+        let server = serve_one(listener);
+        assert_eq!(one.ask_at(place.port(), &[address], "a").asked, yes);
+        server.join().unwrap();
+    }
 }
 
 #[test]

@@ -32,9 +32,9 @@ const SOCKET_FILE: &[u8] = b"forward.sock";
 pub(super) enum Broken {
     /// This process could not ask.
     Here,
-    /// No connection came about.
+    /// The other side took no connection, and said so.
     Refused,
-    /// A connection did, but not every reply.
+    /// It was silent: a packet may be lost. Or a connection came about, but not every reply.
     Failed,
 }
 
@@ -233,8 +233,7 @@ fn converse(
     // Who is not connected yet could only be told to wait.
     let is_up = |lane: &Option<Lane<'_>>| lane.as_ref().is_some_and(|lane| lane.is_established);
     let mut ready = lanes.each_ref().map(is_up);
-    // Whether any connection came about: a server that takes one does take connections, though of
-    // another the first packet may be lost.
+    // Whether any connection came about: a server that takes one does take connections.
     let mut has_met = false;
     loop {
         let mut is_connected = true;
@@ -261,13 +260,13 @@ fn converse(
         };
         let left = deadline.saturating_sub(monotonic());
         if left == 0 {
-            return Err(broken(Failure::There, has_met));
+            return Err(Broken::Failed);
         }
         let waiting = [first, second].map(|lane| {
             let lane = lane.as_ref()?;
             Some((&lane.stream, !lane.unsent.is_empty()))
         });
-        ready = wait(waiting, left).map_err(|failure| broken(failure, has_met))?;
+        ready = wait(waiting, left).map_err(|failure| broken(failure, true))?;
     }
 }
 

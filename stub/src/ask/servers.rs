@@ -7,7 +7,7 @@ use nss_k8s_zone::Address;
 
 /// Servers remembered.
 const SLOTS: usize = 16;
-/// A server that took no connection, or left two lookups in a row without an answer, is not asked
+/// A server that refused a connection, or left two lookups in a row without an answer, is not asked
 /// for so many seconds.
 pub(super) const SKIP: u64 = 60;
 /// The forwarder, when it is not there: an agent restarts within seconds.
@@ -69,13 +69,13 @@ impl Server {
         }
     }
 
-    /// It took no connection.
+    /// It refused a connection.
     pub(super) fn refused(self, second: u64, seconds: u64) {
         self.store(second.saturating_add(seconds) & UNTIL);
     }
 
-    /// It took a connection and did not answer in time, or wrongly. That may be the name's fault:
-    /// a server waits for others. Who has answered before is asked once more.
+    /// It did not answer in time, or wrongly. That may be the name's fault, as a server waits for
+    /// others, or a lost packet's. Who has answered before is asked once more.
     pub(super) fn failed(self, second: u64, seconds: u64) {
         if self.word() & ANSWERED == 0 {
             self.refused(second, seconds);
