@@ -2,9 +2,12 @@
 //! fixed ones.
 //!
 //! Rewriting is CoreDNS's (plugin/rewrite/name.go), always with `answer auto`: what was looked up
-//! under another name is answered under its own. The first rule that matches counts. Texts are of
-//! names in lower case without their last dot; as CoreDNS's end in a dot, a *prefix* takes whole
-//! labels and a *suffix* takes bytes.
+//! under another name is answered under its own. The first rule that matches counts, and those behind
+//! it where it says so. Texts are of names in lower case without their last dot; as CoreDNS's end in
+//! a dot, a *prefix* takes whole labels and a *suffix* takes bytes.
+//!
+//! The order is that of processes: rewriting, then blocking of what was not rewritten for good, then
+//! regular expressions, which processes leave to us.
 
 use super::name::WireName;
 use crate::config::{Config, Match};
@@ -19,6 +22,8 @@ use std::{
 #[derive(Debug, Default)]
 pub struct Rules {
     rewrites: Vec<Rewrite>,
+    /// Those with regular expressions; the configuration has them last.
+    expressions: Vec<Rewrite>,
     /// Names in lower case.
     blocked: HashSet<Vec<u8>>,
     hosts: HashMap<Vec<u8>, Host>,
@@ -55,9 +60,13 @@ pub(super) struct Host {
     pub(super) time_to_live: u32,
 }
 
-/// Turns names of an answer back.
+/// Turns names of an answer back: what each rule did, in their order.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Back {
+pub(super) struct Back(Vec<Step>);
+
+/// Turns back what one rule did.
+#[derive(Clone, Debug, PartialEq)]
+enum Step {
     /// The one name, and at the end of others, becomes the name that was asked for.
     Name {
         /// What was looked up, in lower case.
@@ -82,6 +91,8 @@ pub(super) enum Back {
 struct Rewrite {
     from: Pattern,
     to: String,
+    /// The rules behind it are tried on the new name.
+    continues: bool,
 }
 
 #[derive(Debug)]
@@ -104,7 +115,15 @@ impl Rules {
                 Match::Regex(pattern) => Pattern::Regex(pattern.regex().clone()),
             };
             let to = rewrite.to.clone();
-            rules.rewrites.push(Rewrite { from, to });
+            let rule = Rewrite {
+                from,
+                to,
+                continues: rewrite.continues,
+            };
+            match rule.from {
+                Pattern::Regex(_) => rules.expressions.push(rule),
+                _ => rules.rewrites.push(rule),
+            }
         }
         for name in &config.block {
             rules.blocked.insert(name.as_str().into());
@@ -143,47 +162,38 @@ impl Rules {
 
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
-        self.rewrites.is_empty() && self.blocked.is_empty() && self.hosts.is_empty()
+        self.rewrites.is_empty()
+            && self.expressions.is_empty()
+            && self.blocked.is_empty()
+            && self.hosts.is_empty()
     }
 
     /// Applies blocking and rewriting to a name, `folded` in lower case. Where `of_process` is true,
     /// a process has applied them already, but regular expressions, which it has not.
     pub(super) fn apply(&self, name: &WireName, folded: &[u8], of_process: bool) -> Ruling {
-        if !of_process && let Some(zone) = self.blocks(folded) {
-            return Ruling::Blocked { zone };
+        let mut walk = Walk::new(name, folded);
+        if !of_process {
+            if !walk.take(&self.rewrites) {
+                return Ruling::Malformed;
+            }
+            if !walk.is_done
+                && let Some(zone) = self.blocks(&walk.folded)
+            {
+                // The blocked name above another name is none of the question's.
+                let zone = match walk.steps.is_empty() {
+                    true => zone,
+                    false => name.as_octets().len(),
+                };
+                return Ruling::Blocked { zone };
+            }
         }
-        // What is no text no rule speaks of.
-        let Ok(text) = core::str::from_utf8(folded) else {
-            return Ruling::Unruled;
-        };
-        let mut rules = self.rewrites.iter();
-        let applies = |rule: &&Rewrite| !of_process || matches!(rule.from, Pattern::Regex(_));
-        let found = rules.find_map(|rule| {
-            let to = Some(rule).filter(applies)?.rewrite(text)?;
-            Some((rule, to))
-        });
-        let Some((rule, to)) = found else {
-            return Ruling::Unruled;
-        };
-        let Some(rewritten) = WireName::from_text(to.as_bytes()) else {
-            return Ruling::Malformed;
-        };
-        let back = match &rule.from {
-            // Without a text in its place every name would end with it.
-            Pattern::Suffix(original) if !rule.to.is_empty() => Back::Suffix {
-                looked_up: to.into_bytes(),
-                rewritten: rule.to.clone(),
-                original: original.clone(),
-                asked: *name,
+        match walk.is_done || walk.take(&self.expressions) {
+            false => Ruling::Malformed,
+            true if walk.steps.is_empty() => Ruling::Unruled,
+            true => Ruling::Rewritten {
+                name: walk.name,
+                back: Back(walk.steps),
             },
-            _ => Back::Name {
-                looked_up: to.into_bytes(),
-                asked: *name,
-            },
-        };
-        Ruling::Rewritten {
-            name: rewritten,
-            back,
         }
     }
 
@@ -222,7 +232,67 @@ impl Rules {
     }
 }
 
+/// A name's way through the rewrites.
+struct Walk {
+    /// What it has become.
+    name: WireName,
+    /// The same in lower case.
+    folded: Vec<u8>,
+    /// Which rules matched.
+    steps: Vec<Step>,
+    /// One of them is the last to be tried.
+    is_done: bool,
+}
+
+impl Walk {
+    fn new(name: &WireName, folded: &[u8]) -> Self {
+        Self {
+            name: *name,
+            folded: folded.to_vec(),
+            steps: Vec::new(),
+            is_done: false,
+        }
+    }
+
+    /// Tries the rules in their order. False: what a name would become is none.
+    fn take(&mut self, rules: &[Rewrite]) -> bool {
+        for rule in rules {
+            // What is no text no rule speaks of.
+            let text = core::str::from_utf8(&self.folded).ok();
+            let Some(to) = text.and_then(|text| rule.rewrite(text)) else {
+                continue;
+            };
+            let Some(name) = WireName::from_text(to.as_bytes()) else {
+                return false;
+            };
+            let asked = core::mem::replace(&mut self.name, name);
+            self.folded = to.clone().into_bytes();
+            self.steps.push(rule.step_back(to, asked));
+            if !rule.continues {
+                self.is_done = true;
+                return true;
+            }
+        }
+        true
+    }
+}
+
 impl Rewrite {
+    /// How what it made of `asked` is turned back.
+    fn step_back(&self, looked_up: String, asked: WireName) -> Step {
+        let looked_up = looked_up.into_bytes();
+        match &self.from {
+            // Without a text in its place every name would end with it.
+            Pattern::Suffix(original) if !self.to.is_empty() => Step::Suffix {
+                looked_up,
+                rewritten: self.to.clone(),
+                original: original.clone(),
+                asked,
+            },
+            _ => Step::Name { looked_up, asked },
+        }
+    }
+
     /// What is looked up for `name`; `None`: the rule is not for it.
     fn rewrite(&self, name: &str) -> Option<String> {
         let to = &self.to;
@@ -253,6 +323,14 @@ impl Rewrite {
 impl Back {
     /// The name that stands for `name` in the answer to the question as it was asked.
     pub(super) fn turn(&self, name: &WireName) -> WireName {
+        let steps = self.0.iter().rev();
+        steps.fold(*name, |name, step| step.turn(&name))
+    }
+}
+
+impl Step {
+    /// The same for one rule.
+    fn turn(&self, name: &WireName) -> WireName {
         let folded = name.fold().unwrap_or(Name::EMPTY);
         let folded = folded.as_bytes();
         let turned = match self {
@@ -281,126 +359,4 @@ impl Back {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn name(text: &str) -> WireName {
-        WireName::from_text(text.as_bytes()).unwrap()
-    }
-
-    fn rules(text: &str) -> Rules {
-        Rules::new(&Config::parse(text).unwrap())
-    }
-
-    /// What is looked up for `asked`, and what of an answer's names the client sees.
-    fn look(rules: &Rules, asked: &str, owners: &[&str]) -> Option<(WireName, Vec<WireName>)> {
-        let asked = name(asked);
-        let folded = asked.fold().unwrap();
-        match rules.apply(&asked, folded.as_bytes(), false) {
-            Ruling::Rewritten { name: to, back } => {
-                let turned = owners.iter().map(|owner| back.turn(&name(owner)));
-                Some((to, turned.collect()))
-            }
-            Ruling::Unruled => None,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn rewriting_is_that_of_coredns() {
-        let rules = rules(
-            "rewrite:
-              - {exact: foo.example.com, to: api.shop.svc.cluster.local}
-              - {prefix: old, to: new}
-              - {suffix: .corp.example.com, to: .shop.svc.cluster.local}
-              - {regex: '^(.*)-(\\w+)\\.legacy\\.example\\.com\\.$', to: '{1}.{2}.svc.cluster.local'}
-            ",
-        );
-        for (asked, to, owners, turned) in [
-            (
-                "Foo.example.com",
-                "api.shop.svc.cluster.local",
-                [
-                    "API.shop.svc.cluster.local",
-                    "x.api.shop.svc.cluster.local",
-                    "cluster.local",
-                ],
-                ["Foo.example.com", "x.Foo.example.com", "cluster.local"],
-            ),
-            (
-                "old.x",
-                "new.x",
-                ["new.x", "y.new.x", "new"],
-                ["old.x", "y.old.x", "new"],
-            ),
-            (
-                "Web.corp.example.com",
-                "web.shop.svc.cluster.local",
-                [
-                    "web.shop.svc.cluster.local",
-                    "six.shop.svc.cluster.local",
-                    "cluster.local",
-                ],
-                [
-                    "Web.corp.example.com",
-                    "six.corp.example.com",
-                    "cluster.local",
-                ],
-            ),
-            (
-                "web-shop.legacy.example.com",
-                "web.shop.svc.cluster.local",
-                ["web.shop.svc.cluster.local", "a", "b"],
-                ["web-shop.legacy.example.com", "a", "b"],
-            ),
-        ] {
-            let expected = Some((name(to), turned.map(name).to_vec()));
-            assert_eq!(look(&rules, asked, &owners), expected, "{asked}");
-        }
-        for asked in [
-            "older.x",
-            "xfoo.example.com",
-            "legacy.example.com",
-            "corp.example.com",
-            "",
-        ] {
-            assert_eq!(look(&rules, asked, &[]), None, "{asked}");
-        }
-    }
-
-    #[test]
-    fn a_process_has_applied_all_but_regular_expressions() {
-        let rules = rules(
-            "rewrite:
-              - {exact: a.example.com, to: b.example.com}
-              - {regex: '^a\\.example\\.com\\.$', to: c.example.com}
-block: [bad.example.com]
-            ",
-        );
-        let apply = |text: &str, of_process| {
-            let name = name(text);
-            match rules.apply(&name, name.fold().unwrap().as_bytes(), of_process) {
-                Ruling::Rewritten { name, .. } => format!("{name:?}"),
-                other => format!("{other:?}"),
-            }
-        };
-        assert!(apply("a.example.com", false).starts_with("\\x01b"));
-        assert!(apply("a.example.com", true).starts_with("\\x01c"));
-        assert_eq!(apply("x.bad.example.com", false), "Blocked { zone: 17 }");
-        assert_eq!(apply("x.bad.example.com", true), "Unruled");
-        assert_eq!(apply("bad.example.com.x", false), "Unruled");
-    }
-
-    #[test]
-    fn hosts_have_names_and_addresses() {
-        let rules = rules(
-            "hosts: [{names: [One.example.com, two.example.com], addresses: [192.0.2.1, '2001:db8::1']}]",
-        );
-        let host = rules.host(b"one.example.com").unwrap();
-        assert_eq!(host.addresses.len(), 2);
-        assert!(rules.host(b"three.example.com").is_none());
-        let (time_to_live, names) = rules.names(&Address::v4([192, 0, 2, 1])).unwrap();
-        assert_eq!((*time_to_live, names.len()), (3600, 2));
-        assert!(!rules.is_empty() && Rules::default().is_empty());
-    }
-}
+mod tests;
