@@ -47,7 +47,10 @@ use flight::Flights;
 use group::Routing;
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 use tokio::{runtime::Handle, sync::mpsc};
@@ -82,6 +85,8 @@ struct Inner {
     /// What routing is made of, and the lock of those who make it.
     cluster_dns: Mutex<Vec<SocketAddr>>,
     cache: Cache,
+    /// How often the cache was emptied: an answer to a question from before is not kept.
+    emptied: AtomicU64,
     flights: Flights,
     probes: probe::Tokens,
     news: mpsc::Sender<Change>,
@@ -99,6 +104,7 @@ impl Forwarder {
             cache: Cache::new(&settings.cache),
             routing: ArcSwap::from_pointee(Routing::default()),
             settings: ArcSwap::from_pointee(settings),
+            emptied: AtomicU64::new(0),
             cluster_dns: Mutex::new(Vec::new()),
             flights: Flights::default(),
             probes: probe::Tokens::default(),
@@ -125,6 +131,7 @@ impl Forwarder {
         inner.route(&cluster_dns);
         drop(cluster_dns);
         if forget {
+            inner.emptied.fetch_add(1, Ordering::AcqRel);
             inner.cache.clear(&inner.settings.load().cache);
             let inner = Arc::clone(inner);
             // Unlike other news this must not get lost.

@@ -10,7 +10,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use std::{
     collections::{HashMap, hash_map::Entry},
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Instant,
 };
 use tokio::{sync::watch, time::timeout};
@@ -152,6 +152,7 @@ impl Inner {
         demand: Demand,
     ) -> Answer {
         let settings = self.settings.load_full();
+        let emptied = self.emptied.load(Ordering::Acquire);
         let reply = match self.ask_group(question).await {
             Some(message) => Reply::new(message, question, &settings.cache.lifetimes)
                 .inspect_err(|error| tracing::debug!(%question, %error, "unusable"))
@@ -164,6 +165,10 @@ impl Inner {
             Some(reply) => (Arc::new(reply), Source::Upstream),
             None => (Arc::new(failure()), Source::Nobody),
         };
+        // Other upstreams may be asked by now: it is good for those who wait, and no longer.
+        if self.emptied.load(Ordering::Acquire) != emptied {
+            return Answer::fresh(reply, source);
+        }
         if reply.verdict() == Verdict::Failure
             && let Some((held, fresh)) = self.cache.peek(question, now)
         {

@@ -384,6 +384,34 @@ async fn what_does_not_change_stays() {
 }
 
 #[tokio::test]
+async fn an_answer_of_former_upstreams_is_not_kept() {
+    let former = Server::start(|_| Action::Hang).await;
+    let (release, released) = tokio::sync::oneshot::channel();
+    let mut released = Some(released);
+    former.script(move |query| {
+        let (released, answer) = (released.take().unwrap(), address(query, 60, ADDRESS));
+        Action::Do(Box::pin(async move {
+            released.await.unwrap();
+            Action::Answer(answer)
+        }))
+    });
+    let rig = Rig::new(&[former.address]);
+    let present = Server::start(|query| Action::Answer(address(query, 60, [192, 0, 2, 9]))).await;
+    let changing = async {
+        former.wait_for("www.example. a", 1).await;
+        rig.forwarder.reconfigure(settings(&[present.address]));
+        release.send(()).unwrap();
+    };
+    let (waited, ()) = tokio::join!(rig.ask("www.example."), changing);
+    assert_answer(&waited, Source::Upstream, "192.0.2.1");
+    assert_answer(
+        &rig.ask("www.example.").await,
+        Source::Upstream,
+        "192.0.2.9",
+    );
+}
+
+#[tokio::test]
 async fn the_cluster_dns_is_the_default() {
     let server = Arc::new(counting(60).await);
     let rig = Rig::with(Settings {
