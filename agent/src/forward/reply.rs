@@ -108,6 +108,11 @@ impl Reply {
         question: &Question,
         bounds: &Lifetimes,
     ) -> Result<Self, Unusable> {
+        // The upper bits of such a code (BADVERS, BADCOOKIE) are in the OPT record, which is the
+        // hop's own (RFC 6891 6.1.1): what is left of it without that would say something else.
+        if message.metadata.response_code.high() != 0 {
+            message.metadata.response_code = ResponseCode::ServFail;
+        }
         let verdict = verdict(&message, question);
         let lifetime = lifetime(&message, verdict, bounds);
         let limit = match verdict {

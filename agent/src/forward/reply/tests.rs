@@ -53,6 +53,16 @@ fn reply(message: Message) -> Reply {
     Reply::new(message, &question("www.example."), &BOUNDS).unwrap()
 }
 
+/// Without its OPT record BADVERS would read as NOERROR: that there are no such records.
+#[test]
+fn a_code_that_needs_edns_is_a_failure() {
+    for code in [ResponseCode::BADVERS, ResponseCode::BADCOOKIE] {
+        let reply = reply(message(code));
+        assert_eq!(reply.code(), ResponseCode::ServFail);
+        assert_eq!(reply.verdict(), Verdict::Failure);
+    }
+}
+
 #[test]
 fn an_answer_lives_as_long_as_its_shortest_record() {
     for (ttls, lifetime) in [
