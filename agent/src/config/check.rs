@@ -5,10 +5,12 @@ use super::{
     rules::{Host, Rewrite},
 };
 use crate::parse::label;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 /// Rules and fixed names that processes can be given: see the zone's CONFIG record.
 const MOST_RULES: usize = 256;
+/// Probes of an upstream that is down do not follow each other sooner.
+const LEAST_HEALTH_CHECK: Duration = Duration::from_millis(10);
 /// Bytes of their text.
 const MOST_RULE_BYTES: usize = 16 << 10;
 
@@ -36,6 +38,7 @@ impl Config {
                 "listen.udp_payload: not 512 to 4096",
             );
             say(listen.max_connections == 0, "listen.max_connections: 0");
+            say(listen.idle.duration().is_zero(), "listen.idle: 0");
         }
         if found.is_empty() { Ok(()) } else { Err(found) }
     }
@@ -128,6 +131,11 @@ impl Config {
                 group.max_fails == 0,
                 &format!("{place}.max_fails: 0"),
             );
+            say(
+                found,
+                group.health_check.duration() < LEAST_HEALTH_CHECK,
+                &format!("{place}.health_check: less than 10 ms"),
+            );
             for upstream in &group.upstreams {
                 let (tls, named) = (upstream.transport == Transport::Tls, &upstream.tls_name);
                 if named.is_some() && !tls {
@@ -146,6 +154,7 @@ impl Config {
             (forward.sockets.connections == 0, "sockets.connections"),
             (forward.sockets.in_flight == 0, "sockets.in_flight"),
             (forward.sockets.total == 0, "sockets.total"),
+            (forward.sockets.idle.duration().is_zero(), "sockets.idle"),
             (forward.cache.entries == 0, "cache.entries"),
         ] {
             say(found, wrong, &format!("forward.{what}: 0"));

@@ -158,6 +158,15 @@ fn says_where_and_what_is_wrong() {
             "1.2.3.4: tls_name without transport: tls",
         ),
         ("forward: {max_concurrent: 0}", "forward.max_concurrent: 0"),
+        ("forward: {sockets: {idle: 0s}}", "forward.sockets.idle: 0"),
+        (
+            "listen: {addresses: [127.0.0.1], idle: 0s}",
+            "listen.idle: 0",
+        ),
+        (
+            "forward: {groups: [{zones: [a], upstreams: [{address: 1.2.3.4}], health_check: 0s}]}",
+            "forward.groups[0].health_check: less than 10 ms",
+        ),
         ("listen: {addresses: []}", "listen.addresses: none"),
         (
             "listen: {addresses: [::1], udp: false, tcp: false}",
