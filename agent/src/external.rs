@@ -19,7 +19,7 @@ mod tests;
 pub use metrics::Metrics;
 
 use crate::{
-    config::{Config, External},
+    config::{Config, External, Rewrite},
     forward::{self, Change},
 };
 use names::{address, text};
@@ -109,6 +109,8 @@ pub struct Publisher {
     files: BTreeMap<String, File>,
     /// Static names, the same for every class.
     hosts: BTreeMap<String, Held>,
+    /// By which names are asked for under others.
+    rewrites: Vec<Rewrite>,
 }
 
 /// One class's file.
@@ -128,6 +130,7 @@ impl Publisher {
             metrics,
             files: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            rewrites: Vec::new(),
         }
     }
 
@@ -135,6 +138,12 @@ impl Publisher {
     /// none any more loses its answers, those of its running processes too.
     pub fn configure(&mut self, config: &Config, now: Now) {
         self.hosts = names::hosts(&config.hosts);
+        // A regular expression is applied by who answers processes: what is held of a name would
+        // keep them from asking.
+        if self.rewrites != config.rewrite {
+            self.rewrites.clone_from(&config.rewrite);
+            self.forget();
+        }
         let wanted: BTreeMap<&str, External> = config
             .all_classes()
             .into_iter()
@@ -192,15 +201,15 @@ impl Publisher {
                 name,
                 family,
             } => self.put(class.name(), name, *family, None, now),
-            Change::Clear => {
-                for writer in self
-                    .files
-                    .values_mut()
-                    .filter_map(|it| it.writer.as_mut().ok())
-                {
-                    writer.retain(|_, expires| expires.is_none());
-                }
-            }
+            Change::Clear => self.forget(),
+        }
+    }
+
+    /// Removes all but static names.
+    fn forget(&mut self) {
+        let files = self.files.values_mut();
+        for writer in files.filter_map(|it| it.writer.as_mut().ok()) {
+            writer.retain(|_, expires| expires.is_none());
         }
     }
 

@@ -98,6 +98,22 @@ fn news_takes_answers_back() {
     }
 }
 
+/// A regular expression counts for who asks, and who finds an answer in memory does not ask.
+#[test]
+fn other_rewrites_end_answers() {
+    let world = World::new(TWO_CLASSES);
+    let mut publisher = world.publisher();
+    publisher.apply(
+        &put("billing", Family::V4, addresses(&["192.0.2.1"]), 60),
+        NOW,
+    );
+    publisher.configure(&config(TWO_CLASSES), NOW);
+    assert_eq!(world.ask("billing", NAME, NOW), ONE);
+    let rewrite = r"rewrite: [{regex: 'www\.example\.com\.$', to: www.example.net}]";
+    publisher.configure(&config(&format!("{TWO_CLASSES}{rewrite}")), NOW);
+    assert_eq!(world.ask("billing", NAME, NOW), NOT_HELD);
+}
+
 #[test]
 fn what_cannot_be_held_is_not_there() {
     let world = World::new(TWO_CLASSES);
