@@ -20,7 +20,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
     sync::Semaphore,
     task::AbortHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 /// How long accepting waits after it failed, for want of descriptors most likely.
@@ -249,6 +249,8 @@ async fn serve<S: Service>(
     let mut received: Vec<u8> = Vec::with_capacity(READ_ROOM);
     let mut answers = FuturesUnordered::new();
     let mut ended = false;
+    // Part of a message does not put it off.
+    let mut deadline = Instant::now() + limits.idle;
     loop {
         let mut used = 0;
         while answers.len() < PIPELINE_LIMIT
@@ -265,6 +267,9 @@ async fn serve<S: Service>(
             used = end;
         }
         received.drain(..used);
+        if used > 0 {
+            deadline = Instant::now() + limits.idle;
+        }
         let full = answers.len() >= PIPELINE_LIMIT;
         if ended && answers.is_empty() {
             return Ok(());
@@ -279,10 +284,11 @@ async fn serve<S: Service>(
                     frame(&answer, &mut out);
                 }
                 timeout(limits.idle, writer.write_all(&out)).await??;
+                deadline = Instant::now() + limits.idle;
             }
             // Cancelled, this has read nothing.
             read = reader.read_buf(&mut received), if !ended && !full => ended = read? == 0,
-            () = sleep(limits.idle), if answers.is_empty() => return Ok(()),
+            () = sleep_until(deadline), if answers.is_empty() => return Ok(()),
         }
     }
 }

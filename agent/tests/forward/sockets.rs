@@ -208,6 +208,26 @@ async fn idle_and_half_said_connections_are_closed() {
 }
 
 #[tokio::test]
+async fn a_message_that_comes_octet_by_octet_is_not_waited_for() {
+    let (_echo, sockets) = echo(Limits {
+        idle: Duration::from_millis(200),
+        ..Limits::default()
+    });
+    let (_dir, path) = place();
+    sockets.add(&path, client("a")).unwrap();
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    // Until it is closed, an octet every now and then, of a message that is longer than that.
+    let dribbling = async {
+        while stream.write_all(b"\xff").await.is_ok() {
+            if timeout(Duration::from_millis(20), is_closed(&mut stream)).await == Ok(true) {
+                return;
+            }
+        }
+    };
+    timeout(DEADLINE, dribbling).await.expect("closed");
+}
+
+#[tokio::test]
 async fn one_pod_cannot_take_more_than_its_share() {
     let limits = Limits {
         connections: 2,
