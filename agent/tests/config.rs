@@ -172,9 +172,14 @@ fn a_mounted_config_map_changes_by_its_link() {
 #[test]
 fn what_cannot_change_at_run_time_says_so() {
     let rig = Rig::start("kubernetes: {ttl: 7}");
-    rig.configure("kubernetes: {ttl: 8, cluster_domain: other.local}");
-    rig.agent
-        .wait_for(&["kubernetes.cluster_domain", "from the next start"]);
+    rig.configure(
+        "kubernetes: {ttl: 8, cluster_domain: other.local}\nforward: {sockets: {in_flight: 7}}",
+    );
+    rig.agent.wait_for(&[
+        "kubernetes.cluster_domain",
+        "forward.sockets",
+        "from the next start",
+    ]);
     wait("the rest of it", || {
         rig.status("default")["config"]["ttl"] == 8
     });

@@ -122,6 +122,11 @@ impl Live {
             // It needs what has not changed.
             config.kubernetes.ignore_empty_service = old.kubernetes.ignore_empty_service;
         }
+        // Sockets that are served are not made anew for other limits.
+        if config.forward.sockets != old.forward.sockets {
+            config.forward.sockets = old.forward.sockets.clone();
+            later.push("forward.sockets");
+        }
         if config.http != old.http {
             config.http = old.http.clone();
             later.push("http");
