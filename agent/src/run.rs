@@ -67,6 +67,8 @@ pub async fn run(args: AgentArgs) -> Result<()> {
     )
     .with_context(|| format!("cannot publish in {}", base.display()))?;
     let (sockets, served) = latest::channel(None);
+    // It keeps the sockets open when the pods' directories are no longer followed.
+    let _open_sockets = served.clone();
     let pods = Pods::open(base, served, &telemetry)?;
 
     let (outbox, inbox) = mpsc::channel(BATCH);
@@ -82,7 +84,7 @@ pub async fn run(args: AgentArgs) -> Result<()> {
         bail!("nobody follows the configuration")
     });
     let (configured, told) = (config.clone(), news.clone());
-    tasks.spawn(async move {
+    let following_pods = tasks.spawn(async move {
         pods.run(configured, told).await;
         bail!("nobody follows the pods")
     });
@@ -119,6 +121,9 @@ pub async fn run(args: AgentArgs) -> Result<()> {
             Err(panic) => return Err(anyhow!(panic).context("the publisher failed")),
         },
     };
+    // The agent that comes after us has the directories as soon as we let go of the zone: its sockets
+    // are not to be replaced by ours again.
+    following_pods.abort();
     // Who is gone already needs no stopping.
     let _ = leave.send(());
     let _ = stop.send(());

@@ -12,11 +12,11 @@ mod support;
 use std::{
     fs,
     io::{Read, Write},
-    net::TcpStream,
+    net::{TcpStream, UdpSocket},
     os::unix::fs::{MetadataExt, symlink},
     path::Path,
 };
-use support::{Agent, Place, wait};
+use support::{Agent, PATIENCE, Place, wait};
 
 const SHOP: &str = "
 apiVersion: v1
@@ -379,4 +379,45 @@ fn checks_files_without_an_agent() {
     assert_eq!((code, said.lines().count()), (Some(1), 2), "{said}");
     let (code, said) = check("kubernetes:\n  ttl: x\n");
     assert!(code == Some(1) && said.contains("line 2"), "{said}");
+}
+
+/// An agent that is told to stop answers what has come, for seconds maybe. The next one has the zone
+/// by then, and the sockets.
+#[test]
+fn who_leaves_does_not_take_the_sockets_again() {
+    let upstream = UdpSocket::bind("127.0.0.1:0").unwrap();
+    upstream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let port = upstream.local_addr().unwrap().port();
+    let Rig { place, agent } = Rig::start(&format!(
+        "classes: [{{name: default, external: node}}]
+listen: {{addresses: [127.0.0.1], port: 0}}
+forward:
+  groups: [{{zones: [.], upstreams: [{{address: 127.0.0.1, port: {port}, transport: udp}}]}}]"
+    ));
+    agent.wait_for(&["listening for DNS"]);
+    let log = agent.log();
+    let line = log.lines().find(|it| it.contains("listening for DNS"));
+    let (_, address) = line.unwrap().rsplit_once("address=").unwrap();
+    let address = address.split_whitespace().next().unwrap();
+    // It is never answered.
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x04dead\0\0\x01\0\x01";
+    client.send_to(query, address).unwrap();
+    let mut room = [0; 512];
+    let mut asked = || {
+        upstream
+            .recv(&mut room)
+            .map(|length| room[..length].to_vec())
+    };
+    while !asked().unwrap().windows(4).any(|part| part == b"dead") {}
+    let socket = place.path("base/view/default/forward.sock");
+    wait("a socket", || socket.exists());
+    let old = inode(&socket);
+    agent.signal(libc::SIGTERM);
+    let file = place.path("config.yaml");
+    let _next = place.agent(&["--config", file.to_str().unwrap()]);
+    wait("the next agent's socket", || inode(&socket) != old);
+    let new = inode(&socket);
+    assert!(agent.ended().success());
+    assert_eq!(inode(&socket), new);
 }
