@@ -21,6 +21,13 @@ impl Config {
                 excepted.extend_from_slice(pattern.suffixes());
             }
         }
+        // CoreDNS's `hosts` stands before its `kubernetes`: processes look for such names beside the zone.
+        let fixed = self.hosts.iter().flat_map(|host| &host.names);
+        excepted.extend(
+            fixed
+                .filter(|name| kubernetes.cluster_domain.holds(name.as_str()))
+                .cloned(),
+        );
         let block = self.block.iter().map(|name| Rule::Block {
             name: name.to_string(),
         });

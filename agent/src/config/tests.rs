@@ -306,6 +306,13 @@ fn processes_are_told_what_concerns_them() {
     let fixed = parse("hosts: [{names: [a], addresses: [10.0.0.1]}]");
     assert!(fixed.record(External::Pod, &[]).holds_external);
     assert!(!fixed.record(External::Off, &[]).holds_external);
+    // A fixed name in the zone is not answered from the zone.
+    let names = "[a, db.shop.svc.cluster.local]";
+    let fixed = parse(&format!(
+        "hosts: [{{names: {names}, addresses: [10.0.0.1]}}]"
+    ));
+    let record = fixed.record(External::Pod, &[]);
+    assert_eq!(record.excepted_suffixes, ["db.shop.svc.cluster.local"]);
 }
 
 #[test]
