@@ -55,6 +55,8 @@ struct ConfigReport {
     external: &'static str,
     /// Answers for such names lie beside the zone.
     holds_external: bool,
+    /// Libc answers; ours is only compared.
+    shadow: bool,
     /// Rewritten, blocked and guarded names.
     rules: usize,
 }
@@ -134,6 +136,7 @@ fn report(file: String, dump: &Dump, switched_off: bool, now: Now) -> Report {
                 External::Node => "node",
             },
             holds_external: config.holds_external,
+            shadow: config.shadow,
             rules: config.rules.len(),
         },
     }
@@ -209,6 +212,9 @@ fn print(report: &Report) {
             rules => format!(" rules={rules}"),
         },
     );
+    if config.shadow {
+        println!("shadow    libc answers; what the zone says is compared and counted");
+    }
     for suffix in &config.excepted_suffixes {
         println!("except    {suffix}");
     }

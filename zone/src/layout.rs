@@ -180,8 +180,10 @@ pub(crate) mod config {
     pub(crate) const EXTERNAL_SHIFT: u32 = 4;
     /// There are rules.
     pub(crate) const RULES: u64 = 64;
+    /// Libc answers; what the zone would have said is only compared.
+    pub(crate) const SHADOW: u64 = 128;
     /// All flags of this version.
-    pub(crate) const KNOWN: u64 = 127;
+    pub(crate) const KNOWN: u64 = 255;
     /// External names: the process asks.
     pub(crate) const EXTERNAL_POD: u64 = 1;
     /// External names: the agent asks.

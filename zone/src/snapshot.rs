@@ -143,6 +143,12 @@ impl<'z> Snapshot<'z> {
         self.settings.disabled_permille()
     }
 
+    /// Whether libc answers, and what the zone says is only compared with that.
+    #[inline]
+    pub const fn is_shadow(&self) -> bool {
+        self.settings.flags() & config::SHADOW != 0
+    }
+
     /// Who asks for names outside the zone.
     pub fn external(&self) -> External {
         self.settings.external()

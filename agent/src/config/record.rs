@@ -63,6 +63,7 @@ impl Config {
                 External::Node => nss_k8s_zone::External::Node,
             },
             holds_external: crate::external::is_published(self, external),
+            shadow: false,
             rules: self
                 .rewrite
                 .iter()

@@ -93,6 +93,8 @@ pub struct Config {
     pub external: External,
     /// Answers for names outside the zone lie in a file beside it.
     pub holds_external: bool,
+    /// Libc answers every lookup; what the zone would have said is compared with that and counted.
+    pub shadow: bool,
     /// At most 256 with 16 KiB of text. What matches is looked for under another name, or not at all.
     pub rules: Vec<Rule>,
 }
@@ -114,6 +116,7 @@ impl Default for Config {
             excepted_suffixes: Vec::new(),
             external: External::Off,
             holds_external: false,
+            shadow: false,
             rules: Vec::new(),
         }
     }

@@ -128,6 +128,7 @@ pub(crate) fn config(words: Words<'_>, granule: u64) -> Option<Config> {
             .collect::<Option<Vec<_>>>()?,
         external: settings.external(),
         holds_external: is(flags::HOLDS_EXTERNAL),
+        shadow: is(flags::SHADOW),
         rules: match settings.has_rules() {
             true => settings
                 .rules(words)?

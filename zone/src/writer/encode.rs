@@ -158,6 +158,7 @@ pub(crate) fn config(config: &Config) -> Result<Vec<u64>, WriteError> {
         | flag(config.endpoints_held, config::ENDPOINTS_HELD)
         | flag(config.holds_external, config::HOLDS_EXTERNAL)
         | flag(!config.rules.is_empty(), config::RULES)
+        | flag(config.shadow, config::SHADOW)
         | (config.external as u64) << config::EXTERNAL_SHIFT;
     let servers: BTreeSet<Address> = config.cluster_dns.iter().map(stored).collect();
     let of = |family| {

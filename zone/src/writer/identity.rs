@@ -181,6 +181,7 @@ proptest! {
         dead_after in any::<u32>(),
         external in prop_oneof![Just(External::Off), Just(External::Pod), Just(External::Node)],
         holds_external in any::<bool>(),
+        shadow in any::<bool>(),
         rules in prop::collection::vec(rule(), 0..6),
     ) {
         let config = Config {
@@ -192,6 +193,7 @@ proptest! {
             dead_after,
             external,
             holds_external,
+            shadow,
             rules,
             ..Config::default()
         };
@@ -201,8 +203,8 @@ proptest! {
         prop_assert!(decode::valid_config(words, 0).is_some());
         let decoded = decode::config(words, 0).unwrap();
         prop_assert_eq!(
-            (decoded.external, decoded.holds_external, decoded.rules.len()),
-            (config.external, config.holds_external, config.rules.len())
+            (decoded.external, decoded.holds_external, decoded.shadow, decoded.rules.len()),
+            (config.external, config.holds_external, config.shadow, config.rules.len())
         );
     }
 }
