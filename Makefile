@@ -34,13 +34,31 @@ guests: ## build libnss_k8s.so.2 and libnss_k8s_preload.so into build/guests
 agent: ## build the agent (development profile)
 	cargo build --locked --quiet -p nss-k8s-agent
 
-# Linked statically, so that it can be copied into any container and run there.
+# Linked statically, so that they can be copied into any container and run there; without the names of this
+# machine's folders, so that the same sources give the same bytes wherever they are built.
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+CARGO_HOME ?= $(HOME)/.cargo
+STATIC := --profile release --target $(HOST) --config 'profile.release.strip="symbols"' \
+	--config 'target.$(HOST).rustflags=["-Ctarget-feature=+crt-static", "--remap-path-prefix=$(CARGO_HOME)=/cargo", \
+		"--remap-path-prefix=$(TARGET)=/target", "--remap-path-prefix=$(CURDIR)=/nss-k8s"]'
+
 .PHONY: explain
 explain: ## build build/nss-k8s-explain, which says inside any pod who answers a name, and why
-	cargo build --locked --quiet --profile release -p nss-k8s-explain --target $(HOST) \
-		--config 'target.$(HOST).rustflags=["-Ctarget-feature=+crt-static"]'
+	cargo build --locked --quiet $(STATIC) -p nss-k8s-explain
 	@install -D -m 0755 $(TARGET)/$(HOST)/release/nss-k8s-explain $(CURDIR)/build/nss-k8s-explain
+
+.PHONY: agent-static
+agent-static: ## build build/nss-k8s, the agent as the image holds it (release profile, linked statically)
+	cargo build --locked --quiet $(STATIC) -p nss-k8s-agent
+	@install -D -m 0755 $(TARGET)/$(HOST)/release/nss-k8s $(CURDIR)/build/nss-k8s
+
+# With IMAGE_PROFILE=dev the agent is the one that `make agent` builds: quick, large, only for tests.
+IMAGE_PROFILE := release
+IMAGE_AGENT   := $(if $(filter dev,$(IMAGE_PROFILE)),$(NSS_K8S_AGENT) --with-loader,$(CURDIR)/build/nss-k8s)
+.PHONY: image
+image: guests explain $(if $(filter dev,$(IMAGE_PROFILE)),agent,agent-static) ## build build/nss-k8s-image.tar, the container image, as an OCI archive
+	@deploy/image/build.sh --agent $(IMAGE_AGENT) --explain $(CURDIR)/build/nss-k8s-explain --libraries $(GUESTS) \
+		--out $(CURDIR)/build/nss-k8s-image.tar
 
 .PHONY: demo
 demo: prepare guests agent ## see it work: a small shop's names, answered inside getent, python3 and curl
