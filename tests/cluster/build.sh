@@ -3,13 +3,15 @@
 #
 #   build.sh CACHE            leaves the programs in a folder of CACHE and prints that folder on stdout
 #   build.sh CACHE coredns    only CoreDNS, which the benches compare with
+#   build.sh CACHE node       also what `make test-node` runs: kube-scheduler, kubelet, kube-proxy, kubectl, helm, csi-sanity
+#   build.sh CACHE NAME       only that program, one of the above
 #
-# The versions stand in the go.mod of kubernetes, etcd and coredns (a module of our own each: `go install` refuses
-# k8s.io/kubernetes because it replaces its staging modules by folders), and every module's hash in go.sum.
+# The versions stand in the go.mod of kubernetes, etcd, coredns, helm and csi-sanity (a module of our own each: `go install`
+# refuses k8s.io/kubernetes because it replaces its staging modules by folders), and every module's hash in go.sum.
 # A program that is there already is not built again; Go's own build cache makes the rest cheap.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cache=${1:?usage: build.sh CACHE [coredns]}
+cache=${1:?usage: build.sh CACHE [coredns|node|NAME]}
 only=${2:-}
 
 command -v go >/dev/null || { echo "build.sh: needs Go 1.26 or newer on the PATH" >&2; exit 1; }
@@ -47,14 +49,30 @@ build() {
 plugins=$(cat "$here"/coredns/main.go "$here"/coredns/go.sum | sha256sum | cut -c1-8)
 build coredns . "coredns-$coredns-$plugins"
 ln -sfn "coredns-$coredns-$plugins" "$programs/coredns"
-if [[ $only == coredns ]]; then
+kube() { build kubernetes "k8s.io/kubernetes/cmd/$1" "$1"; }
+case $only in
+    coredns | "" | node) ;;
+    etcd) build etcd go.etcd.io/etcd/server/v3 etcd ;;
+    helm) build helm helm.sh/helm/v4/cmd/helm helm ;;
+    csi-sanity) build csi-sanity github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity csi-sanity ;;
+    kube*) kube "$only" ;;
+    *) echo "build.sh: no program is called $only" >&2; exit 1 ;;
+esac
+if [[ -n $only && $only != node ]]; then
     echo "$programs"
     exit
 fi
 
 build etcd go.etcd.io/etcd/server/v3 etcd
-build kubernetes k8s.io/kubernetes/cmd/kube-apiserver kube-apiserver
-build kubernetes k8s.io/kubernetes/cmd/kube-controller-manager kube-controller-manager
+kube kube-apiserver
+kube kube-controller-manager
+if [[ $only == node ]]; then
+    for name in kube-scheduler kubelet kube-proxy kubectl; do
+        kube "$name"
+    done
+    build helm helm.sh/helm/v4/cmd/helm helm
+    build csi-sanity github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity csi-sanity
+fi
 
 # Programs of our own that look names up: through libc where Go finds a reason to, without any libc as a static
 # program, and without any libc but with its loader. Go's build cache knows whether there is anything to do.
