@@ -1,0 +1,65 @@
+{{/* Labels of every object. */}}
+{{- define "nss-k8s.labels" -}}
+{{ include "nss-k8s.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: nss-k8s
+{{- end }}
+
+{{/* Labels that select pods; they never change. */}}
+{{- define "nss-k8s.selector" -}}
+app.kubernetes.io/name: nss-k8s
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* The image. */}}
+{{- define "nss-k8s.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{/* kube-dns or openshift. */}}
+{{- define "nss-k8s.layout" -}}
+{{- if ne .Values.cluster.layout "auto" -}}
+{{ .Values.cluster.layout }}
+{{- else if .Capabilities.APIVersions.Has "operator.openshift.io/v1" -}}
+openshift
+{{- else -}}
+kube-dns
+{{- end -}}
+{{- end }}
+
+{{/* The namespace of the cluster DNS's pods. */}}
+{{- define "nss-k8s.dnsNamespace" -}}
+{{- if eq (include "nss-k8s.layout" .) "openshift" }}openshift-dns{{ else }}kube-system{{ end -}}
+{{- end }}
+
+{{/* The version of the admission policy's API; empty: there is none. */}}
+{{- define "nss-k8s.policyVersion" -}}
+{{- $group := "admissionregistration.k8s.io" -}}
+{{- if not (and .Values.injection.create (eq .Values.delivery "csi")) -}}
+{{- else if ne .Values.injection.apiVersion "auto" -}}
+{{ .Values.injection.apiVersion }}
+{{- else if or (.Capabilities.APIVersions.Has (print $group "/v1/MutatingAdmissionPolicy")) (semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version) -}}
+v1
+{{- else if or (.Capabilities.APIVersions.Has (print $group "/v1beta1/MutatingAdmissionPolicy")) (semverCompare ">=1.34.0-0" .Capabilities.KubeVersion.Version) -}}
+v1beta1
+{{- end -}}
+{{- end }}
+
+{{/* The agent's configuration: what the chart knows, under what the values say. */}}
+{{- define "nss-k8s.config" -}}
+{{- $http := dict "address" (printf "%s:%d" .Values.http.address (int .Values.http.port)) -}}
+{{- $config := dict "http" $http -}}
+{{- if .Values.upstream.create -}}
+{{- $service := printf "%s/nss-k8s-upstream" (include "nss-k8s.dnsNamespace" .) -}}
+{{- $_ := set $config "forward" (dict "upstream_service" $service) -}}
+{{- end -}}
+{{- if .Values.listener.enabled -}}
+{{- $_ := set $config "listen" (dict "addresses" .Values.listener.addresses) -}}
+{{- $_ := set $config "kubernetes" (dict "cluster_dns" .Values.listener.addresses) -}}
+{{- end -}}
+{{- mergeOverwrite $config (deepCopy .Values.config) | toYaml -}}
+{{- end }}
