@@ -10,6 +10,7 @@ pub mod classes;
 pub mod forward;
 pub mod kubernetes;
 pub mod listen;
+pub mod policy;
 pub mod rules;
 pub mod text;
 
@@ -24,6 +25,7 @@ pub use forward::{
 pub use kubernetes::{EndpointSlices, Kubernetes, MissPolicy, Pods, Processes};
 pub use listen::Listen;
 pub use live::Live;
+pub use policy::{KnownLabels, LookupRule, Seen, Sight};
 pub use rules::{GuardMode, Host, Match, Pattern, Rewrite, TldGuard};
 pub use text::{Glob, Name, Network, ObjectName, Period, Selector};
 
@@ -32,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// Everything that can be configured. Every field has a default: an empty file is a configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The cluster's zone, with the options of CoreDNS's `kubernetes` plugin
@@ -41,6 +43,13 @@ pub struct Config {
     pub processes: Processes,
     /// Classes of pods by their namespace: the first that matches counts, else `default`
     pub classes: Vec<Class>,
+    /// Which namespaces a namespace may look up: one that no rule names sees everything, others see
+    /// what the rules that name them allow, added up. What is hidden does not exist
+    pub policy: Vec<LookupRule>,
+    /// So many zones that hide something are published on a node; a pod of a namespace beyond has
+    /// none, and its libc answers
+    #[schemars(range(min = 1, max = 1024))]
+    pub max_views: usize,
     /// Upstreams and the cache of the forwarder, which serves class `node` and the listener
     pub forward: Forward,
     /// The DNS listener for programs that bypass libc; absent: none
@@ -55,6 +64,25 @@ pub struct Config {
     pub tld_guard: TldGuard,
     /// /healthz, /readyz and /metrics
     pub http: Http,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            kubernetes: Kubernetes::default(),
+            processes: Processes::default(),
+            classes: Vec::new(),
+            policy: Vec::new(),
+            max_views: 32,
+            forward: Forward::default(),
+            listen: None,
+            rewrite: Vec::new(),
+            hosts: Vec::new(),
+            block: Vec::new(),
+            tld_guard: TldGuard::default(),
+            http: Http::default(),
+        }
+    }
 }
 
 /// The HTTP server.
@@ -127,6 +155,24 @@ impl Config {
             .map_or(DEFAULT_CLASS, |class| &class.name)
     }
 
+    /// A class by its name; `default` is always there.
+    pub fn class(&self, name: &str) -> Option<Class> {
+        let found = self.classes.iter().find(|class| class.name == name);
+        let default = || (name == DEFAULT_CLASS).then(Class::default_class);
+        found.cloned().or_else(default)
+    }
+
+    /// What a namespace with these labels may look up.
+    pub fn sight_of(&self, namespace: &str, labels: KnownLabels<'_>) -> Sight {
+        policy::sight(&self.policy, namespace, labels)
+    }
+
+    /// Whether anything may be hidden from anybody. Then the agent never asks for a name of the
+    /// cluster: what DNS says to the node is more than the pod may see.
+    pub fn has_views(&self) -> bool {
+        !self.policy.is_empty()
+    }
+
     /// Every class with who asks external names for it; `default` is always among them, and first.
     pub fn all_classes(&self) -> Vec<(&str, External)> {
         let default = self
@@ -163,10 +209,8 @@ impl Config {
         match classes.find(|class| class.name == DEFAULT_CLASS) {
             Some(class) => class.external = external,
             None => self.classes.push(Class {
-                name: DEFAULT_CLASS.to_owned(),
                 external,
-                namespaces: Vec::new(),
-                namespace_selector: None,
+                ..Class::default_class()
             }),
         }
     }

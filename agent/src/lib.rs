@@ -36,6 +36,7 @@ pub mod run;
 pub mod serve;
 pub mod status;
 pub mod switch;
+pub mod table;
 pub mod telemetry;
 pub mod top_level;
 pub mod views;

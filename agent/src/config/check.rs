@@ -1,7 +1,7 @@
 //! What only whole sections can tell.
 
 use super::{
-    Config, DEFAULT_CLASS, EndpointSlices, Match, Transport,
+    Config, DEFAULT_CLASS, EndpointSlices, LookupRule, Match, Selector, Transport,
     rules::{Host, Rewrite},
 };
 use crate::parse::label;
@@ -20,6 +20,7 @@ impl Config {
         let mut found = Vec::new();
         self.check_kubernetes(&mut found);
         self.check_classes(&mut found);
+        self.check_policy(&mut found);
         self.check_forward(&mut found);
         self.check_rules(&mut found);
         if let Some(listen) = &self.listen {
@@ -108,6 +109,29 @@ impl Config {
                 found.push(format!("classes: {name} {why}"));
             }
         }
+    }
+
+    fn check_policy(&self, found: &mut Vec<String>) {
+        for (index, LookupRule { from, to }) in self.policy.iter().enumerate() {
+            say(
+                found,
+                from.namespaces.is_empty() && from.namespace_selector.is_none(),
+                &format!("policy[{index}].from: needs namespaces or namespace_selector"),
+            );
+            // A selector without requirements selects all; said in words it cannot be a slip.
+            let empty =
+                |it: &Option<Selector>| it.as_ref().is_some_and(|it| it.to_string().is_empty());
+            say(
+                found,
+                empty(&from.namespace_selector) || empty(&to.namespace_selector),
+                &format!("policy[{index}]: an empty selector; write namespaces: ['*']"),
+            );
+        }
+        say(
+            found,
+            !(1..=1024).contains(&self.max_views),
+            "max_views: not 1 to 1024",
+        );
     }
 
     fn check_forward(&self, found: &mut Vec<String>) {

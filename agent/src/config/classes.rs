@@ -43,6 +43,12 @@ pub struct Class {
     /// Who asks external names
     #[serde(default)]
     pub external: External,
+    /// Load the libraries into new pods; false: their `/etc/ld.so.preload` is empty
+    #[serde(default = "yes")]
+    pub inject: bool,
+    /// Libc answers; what the zone would have said is compared and counted
+    #[serde(default)]
+    pub shadow: bool,
     /// Names of namespaces; `*` stands for any characters
     #[serde(default)]
     pub namespaces: Vec<Glob>,
@@ -52,10 +58,26 @@ pub struct Class {
 }
 
 impl Class {
+    /// The class `default` as it is when nobody says otherwise.
+    pub fn default_class() -> Self {
+        Self {
+            name: DEFAULT_CLASS.to_owned(),
+            external: External::default(),
+            inject: true,
+            shadow: false,
+            namespaces: Vec::new(),
+            namespace_selector: None,
+        }
+    }
+
     /// Whether a namespace is of this class by its name or its labels.
     pub fn holds(&self, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
         let named = self.namespaces.iter().any(|glob| glob.matches(namespace));
         let selected = |selector: &Selector| selector.matches(labels);
         named || self.namespace_selector.as_ref().is_some_and(selected)
     }
+}
+
+const fn yes() -> bool {
+    true
 }
