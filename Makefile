@@ -73,6 +73,10 @@ test: prepare guests agent explain ## everything that needs no Go
 test-cluster: prepare guests agent ## against a real etcd, kube-apiserver, controller-manager and CoreDNS (needs Go)
 	@tests/cluster/run.sh
 
+.PHONY: test-node
+test-node: prepare guests agent explain ## the image and the chart on a real kubelet and containerd (root; needs Go)
+	@tests/node/run.sh
+
 .PHONY: bench
 bench: prepare guests agent ## speed: the libraries against libc, the listener against CoreDNS (needs Go)
 	@tests/bench/run.sh

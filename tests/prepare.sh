@@ -7,6 +7,7 @@ declare -A wanted=(
     [gcc]=gcc [unshare]=util-linux [valgrind]=valgrind [openssl]=openssl [python3]=python3 [curl]=curl [strace]=strace [nft]=nftables [dnsperf]=dnsperf
     # Programs that resolve names, for tests/tests/programs.
     [node]=nodejs [javac]=default-jdk-headless [ruby]=ruby [php]=php-cli [perl]=perl [wget]=wget
+    [debootstrap]=debootstrap
     [git]=git [ssh]=openssh-client [psql]=postgresql-client [make]=make [bzip2]=bzip2
 )
 missing=()

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Makes what the control plane and its clients prove themselves with, below the folder $1:
 # an authority, the API server's certificate, a key for service account tokens, and a kubeconfig each
-# for the administrator, the controllers and the agent (whose rights are only what the tests grant it).
+# for the administrator, the controllers and the agent (whose rights are only what the tests grant it);
+# with a second argument `node`, also what the scheduler, kubelet and kube-proxy of node-1 need.
 set -euo pipefail
-cd "${1:?usage: certificates.sh FOLDER}"
+cd "${1:?usage: certificates.sh FOLDER [node]}"
 server=https://127.0.0.1:6443
 
 key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1.key"; }
@@ -38,3 +39,11 @@ subjectAltName=IP:127.0.0.1,IP:10.244.0.1,IP:10.96.0.1,DNS:localhost,DNS:kuberne
 client administrator /O=system:masters/CN=administrator
 client controllers /CN=system:kube-controller-manager
 client agent /CN=nss-k8s-agent
+
+if [[ ${2:-} == node ]]; then
+    client scheduler /CN=system:kube-scheduler
+    client proxy /CN=system:kube-proxy
+    client kubelet /O=system:nodes/CN=system:node:node-1
+    # The API server's own, by which the kubelet knows it (logs, exec).
+    issue kubelet-client /CN=kube-apiserver-kubelet-client "extendedKeyUsage=clientAuth"
+fi

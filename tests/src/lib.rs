@@ -34,6 +34,7 @@ pub mod node;
 pub mod outside;
 pub mod pod;
 pub mod probe;
+pub mod process;
 pub mod recording;
 pub mod reply;
 pub mod routed;

@@ -3,20 +3,17 @@
 use crate::{api::Api, objects::Namespace};
 use anyhow::{Context, Result, bail};
 use nss_k8s_tests::artifacts;
+pub(crate) use nss_k8s_tests::process::{Process, until, until_within};
 use serde_json::{Value, json};
 use std::{
     env,
     ffi::OsStr,
-    fs::File,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::Command,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
-    thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-/// How long anything that this file waits for may take.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The user that the agent's certificate names.
 const AGENT_USER: &str = "nss-k8s-agent";
 
@@ -216,96 +213,6 @@ impl ControlPlane {
             }),
         )?;
         Ok(())
-    }
-}
-
-/// A child process with its output in a file; killed when dropped.
-pub(crate) struct Process {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Process {
-    /// Starts `command`; what it says is appended to `log`.
-    pub(crate) fn start(command: &mut Command, log: PathBuf) -> Result<Self> {
-        let output = File::options().create(true).append(true).open(&log)?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .with_context(|| format!("{}", Path::new(command.get_program()).display()))?;
-        Ok(Self { child, log })
-    }
-
-    /// Sends a signal.
-    pub(crate) fn signal(&self, signal: libc::c_int) -> Result<()> {
-        let id = libc::pid_t::try_from(self.child.id())?;
-        // SAFETY: a child that was not waited for yet: the id is its own.
-        if unsafe { libc::kill(id, signal) } != 0 {
-            return Err(std::io::Error::last_os_error()).context("kill");
-        }
-        Ok(())
-    }
-
-    /// Kills it and waits for its end.
-    pub(crate) fn kill(&mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-
-    /// Waits for its end.
-    pub(crate) fn wait(&mut self) -> Result<ExitStatus> {
-        let log = self.log.clone();
-        until(
-            &format!("the process that writes {} to end", log.display()),
-            || Ok(self.child.try_wait()?),
-        )
-    }
-
-    /// The status it ended with, if it did.
-    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        Ok(self.child.try_wait()?)
-    }
-
-    /// The last lines that it wrote.
-    pub(crate) fn last_words(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(20)..].join("\n")
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already; then there is nothing to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Asks `look` until it has something, for at most a minute; errors of `look` end the waiting.
-pub(crate) fn until<T>(what: &str, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    until_within(PATIENCE, what, look)
-}
-
-/// The same with a time of the caller's.
-pub(crate) fn until_within<T>(
-    patience: Duration,
-    what: &str,
-    mut look: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
-    let deadline = Instant::now() + patience;
-    loop {
-        if let Some(found) = look()? {
-            return Ok(found);
-        }
-        if Instant::now() > deadline {
-            bail!("waited {patience:?} for {what}");
-        }
-        // Between two looks; what ends the waiting is what is seen.
-        thread::sleep(Duration::from_millis(1));
     }
 }
 

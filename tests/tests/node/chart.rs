@@ -1,0 +1,43 @@
+//! The chart under test: installed once, changed and put back by the tests that do so.
+
+use crate::cluster::Cluster;
+use anyhow::Result;
+use nss_k8s_tests::artifacts;
+use std::time::Instant;
+
+/// The release's namespace, and its name.
+pub(crate) const RELEASE: &str = "nss-k8s";
+
+/// Installs the chart of this tree if it is not there, and waits until the agent is ready.
+pub(crate) fn installed(cluster: &Cluster) -> Result<()> {
+    if cluster.get("daemonsets", RELEASE, RELEASE).is_ok() {
+        return ready(cluster);
+    }
+    let began = Instant::now();
+    upgrade(cluster, &[])?;
+    println!("chart: installed and ready after {:.1?}", began.elapsed());
+    Ok(())
+}
+
+/// `helm upgrade --install` with the tests' values and further arguments (`--set ...`); waits until the new agent is ready.
+pub(crate) fn upgrade(cluster: &Cluster, arguments: &[&str]) -> Result<()> {
+    let chart = artifacts::repository().join("deploy/chart");
+    let values = artifacts::fixture("node/values.yaml");
+    let (chart, values) = (chart.display().to_string(), values.display().to_string());
+    let mut all = vec!["upgrade", "--install", RELEASE, &chart];
+    all.extend([
+        "--namespace",
+        RELEASE,
+        "--create-namespace",
+        "--values",
+        &values,
+    ]);
+    all.extend(arguments);
+    cluster.helm(&all)?;
+    ready(cluster)
+}
+
+/// Waits until the DaemonSet's pods are those of its newest template, and ready.
+pub(crate) fn ready(cluster: &Cluster) -> Result<()> {
+    cluster.wait_for(RELEASE, &["rollout", "status", "daemonset/nss-k8s"])
+}
