@@ -38,13 +38,12 @@ kube-dns
 
 {{/* The version of the admission policy's API; empty: there is none. */}}
 {{- define "nss-k8s.policyVersion" -}}
-{{- $group := "admissionregistration.k8s.io" -}}
 {{- if not (and .Values.injection.create (eq .Values.delivery "csi")) -}}
 {{- else if ne .Values.injection.apiVersion "auto" -}}
 {{ .Values.injection.apiVersion }}
-{{- else if or (.Capabilities.APIVersions.Has (print $group "/v1/MutatingAdmissionPolicy")) (semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- else if semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version -}}
 v1
-{{- else if or (.Capabilities.APIVersions.Has (print $group "/v1beta1/MutatingAdmissionPolicy")) (semverCompare ">=1.34.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- else if and (semverCompare ">=1.34.0-0" .Capabilities.KubeVersion.Version) (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicy") -}}
 v1beta1
 {{- end -}}
 {{- end }}
