@@ -24,6 +24,8 @@ pub enum Command {
     Query(QueryArgs),
     /// Say what nss-k8s would change for the programs of a cluster, and which options to set
     Preflight(crate::preflight::PreflightArgs),
+    /// Say whether the driver may be removed: no pod has its volume; status 1 when one has
+    Removable(crate::removal::RemovableArgs),
     /// Print the published zone in master-file form (RFC 1035)
     Dump(DumpArgs),
     /// Say how the published zone is; status 1 when it is not live

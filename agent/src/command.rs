@@ -23,6 +23,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Agent(args) => agent(*args),
         Command::Query(args) => crate::query::query(&args),
         Command::Preflight(args) => Ok(crate::preflight::preflight(&args)),
+        Command::Removable(args) => crate::removal::removable(&args),
         Command::Dump(args) => crate::dump::dump(&args),
         Command::Status(args) => status::status(&args),
         Command::Disable(place) => switch::turn(&place.dir, true).map(|()| ExitCode::SUCCESS),

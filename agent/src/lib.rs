@@ -31,6 +31,7 @@ pub mod pods;
 pub mod preflight;
 pub mod publish;
 pub mod query;
+pub mod removal;
 pub mod report;
 pub mod run;
 pub mod serve;
