@@ -62,3 +62,14 @@ v1beta1
 {{- end -}}
 {{- mergeOverwrite $config (deepCopy .Values.config) | toYaml -}}
 {{- end }}
+
+{{/* Metadata of what exists only while `helm uninstall` asks. */}}
+{{- define "nss-k8s.removable" }}
+  labels:
+    app.kubernetes.io/name: nss-k8s-removable
+    app.kubernetes.io/instance: {{ .Release.Name }}
+    app.kubernetes.io/part-of: nss-k8s
+  annotations:
+    helm.sh/hook: pre-delete
+    helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
