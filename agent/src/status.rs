@@ -13,6 +13,8 @@ use std::{
 #[derive(Debug, Serialize)]
 struct Report {
     file: String,
+    /// FNV-1a of the view's name: how `nss-k8s-explain` calls it inside a pod.
+    view: String,
     state: &'static str,
     /// Processes are served.
     live: bool,
@@ -88,6 +90,7 @@ fn report(file: String, dump: &Dump, switched_off: bool, now: Now) -> Report {
     let live = dump.state() == State::Live && alive_age <= u64::from(config.dead_after);
     Report {
         file,
+        view: format!("{:08x}", dump.view()),
         state: state_word(dump.state()),
         live,
         apex: dump.apex().to_owned(),
@@ -147,6 +150,7 @@ fn print(report: &Report) {
     let age = |age: Option<u64>| age.map_or_else(|| "never".to_owned(), |s| format!("{s} s ago"));
     let config = &report.config;
     println!("zone      {} ({})", report.apex, report.file);
+    println!("view      {}", report.view);
     println!(
         "state     {}{}",
         report.state,

@@ -5,6 +5,8 @@ use nss_k8s_stub::{Families, sys::Libc};
 /// Printed for `--help`, and after what is wrong.
 pub(crate) const USAGE: &str = "\
 usage: nss-k8s-explain [--libc glibc|musl] [--type A|AAAA] [--no-ask] NAME
+       nss-k8s-explain --shadow [PID...]
+       nss-k8s-explain --version
 
 Says what the libraries of nss-k8s make of a name in this container, and why.
 
@@ -13,9 +15,55 @@ Says what the libraries of nss-k8s make of a name in this container, and why.
   --no-ask           ask nobody over the network
 
 status: 0 addresses, 1 none, 2 wrong usage, 3 libc answers instead
+
+With --shadow it says what running processes counted while their view was in shadow: how often libc
+answered what the zone would have. Without numbers: every process that can be seen.
+
+status: 0 all the same, 1 some differed, 2 wrong usage, 3 nothing compared, or not all could be read
 ";
 
-/// What is asked for.
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Print how it is used.
+    Help,
+    /// Print the version and the build.
+    Version,
+    /// Say what becomes of a name.
+    Explain(Arguments),
+    /// Say what these processes counted in shadow; none: all.
+    Shadow(Vec<u32>),
+}
+
+impl Task {
+    /// Reads the words behind the program's name.
+    pub(crate) fn read(words: impl Iterator<Item = String>) -> Result<Self, String> {
+        let words: Vec<String> = words.collect();
+        let has = |flag: &str| words.iter().any(|word| word == flag);
+        if has("--help") || has("-h") {
+            return Ok(Self::Help);
+        }
+        if let [flag] = words.as_slice()
+            && flag == "--version"
+        {
+            return Ok(Self::Version);
+        }
+        if !has("--shadow") {
+            return Arguments::read(words.into_iter()).map(Self::Explain);
+        }
+        let numbers = words.iter().filter(|word| *word != "--shadow");
+        let number = |word: &String| {
+            word.parse()
+                .map_err(|_| format!("{word}: no process number"))
+        };
+        numbers
+            .map(number)
+            .collect::<Result<_, _>>()
+            .map(Self::Shadow)
+    }
+}
+
+/// What is asked for of a name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
     /// As a program would write it.
@@ -29,8 +77,8 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Reads the words behind the program's name; `None`: help is wanted.
-    pub(crate) fn read(words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+    /// Reads the words of a lookup.
+    fn read(words: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut this = Self {
             name: String::new(),
             libc: None,
@@ -45,7 +93,6 @@ impl Arguments {
         });
         while let Some(word) = words.next() {
             match word.as_str() {
-                "--help" | "-h" => return Ok(None),
                 "--no-ask" => this.asks = false,
                 "--libc" => {
                     this.libc = match words.next().as_deref() {
@@ -70,7 +117,7 @@ impl Arguments {
         if this.name.is_empty() {
             return Err("no name".to_owned());
         }
-        Ok(Some(this))
+        Ok(this)
     }
 }
 
@@ -78,25 +125,30 @@ impl Arguments {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Result<Option<Arguments>, String> {
-        Arguments::read(line.split_whitespace().map(str::to_owned))
+    fn read(line: &str) -> Result<Task, String> {
+        Task::read(line.split_whitespace().map(str::to_owned))
     }
 
     #[test]
     fn reads_flags_in_any_order() {
-        let both = read("api --no-ask --libc=musl -t AAAA").unwrap().unwrap();
+        let explain = |libc, families, asks| {
+            let name = "api".to_owned();
+            Ok(Task::Explain(Arguments {
+                name,
+                libc,
+                families,
+                asks,
+            }))
+        };
         assert_eq!(
-            both,
-            Arguments {
-                name: "api".to_owned(),
-                libc: Some(Libc::Musl),
-                families: Families::V6,
-                asks: false,
-            }
+            read("api --no-ask --libc=musl -t AAAA"),
+            explain(Some(Libc::Musl), Families::V6, false)
         );
-        let plain = read("--libc auto api").unwrap().unwrap();
-        assert!(plain.asks && plain.libc.is_none() && plain.families == Families::BOTH);
-        assert_eq!(read("api --help"), Ok(None));
+        assert_eq!(read("--libc auto api"), explain(None, Families::BOTH, true));
+        assert_eq!(read("api --help"), Ok(Task::Help));
+        assert_eq!(read("--version"), Ok(Task::Version));
+        assert_eq!(read("--shadow"), Ok(Task::Shadow(vec![])));
+        assert_eq!(read("--shadow 7 42"), Ok(Task::Shadow(vec![7, 42])));
     }
 
     #[test]
@@ -108,6 +160,9 @@ mod tests {
             "--libc uclibc a",
             "--type MX a",
             "--what a",
+            "--shadow api",
+            "--shadow --no-ask",
+            "--version api",
         ] {
             read(line).unwrap_err();
         }

@@ -1,6 +1,7 @@
 //! `nss-k8s-explain NAME`: says inside a pod what the libraries make of a name there, and why. It
 //! reads the same files as they do, with the same code, and needs nothing of the image: it is linked
-//! statically (`make explain`), so that it can be copied into any container.
+//! statically (`make explain`), so that it can be copied into any container. `nss-k8s-explain --shadow`
+//! adds up what running processes counted while their view was in shadow.
 //!
 //! ```text
 //!   /etc/{resolv.conf,nsswitch.conf,hosts,host.conf} --\
@@ -16,11 +17,12 @@
 mod arguments;
 mod image;
 mod report;
+mod shadow;
 
-use arguments::{Arguments, USAGE};
+use arguments::{Arguments, Task, USAGE};
 use nss_k8s_stub::{
-    Address, Door, Name, Outcome, Query,
-    explain::{self, Asking, Etc},
+    Address, BUILD, Door, Name, Outcome, Query,
+    explain::{self, Asking, Etc, Facts},
     sys::Libc,
 };
 use report::Report;
@@ -39,12 +41,24 @@ const ROOM: usize = nss_k8s_zone::MAX_ADDRESSES;
 /// The exit status when libc would answer instead.
 const PASS: u8 = 3;
 
-/// 0: addresses; 1: there are none; 2: wrong usage; 3: libc answers.
+/// 0: addresses; 1: there are none; 2: wrong usage; 3: libc answers. See [`shadow::report`] for its own.
 fn main() -> ExitCode {
-    let arguments = match Arguments::read(env::args().skip(1)) {
-        Ok(Some(arguments)) => arguments,
-        Ok(None) => {
+    let arguments = match Task::read(env::args().skip(1)) {
+        Ok(Task::Explain(arguments)) => arguments,
+        Ok(Task::Shadow(processes)) => {
+            let (text, status) = shadow::report(&processes);
+            print(&text);
+            return status;
+        }
+        Ok(Task::Help) => {
             print(USAGE);
+            return ExitCode::SUCCESS;
+        }
+        Ok(Task::Version) => {
+            let version = env!("CARGO_PKG_VERSION");
+            print(&format!(
+                "nss-k8s-explain {version} (library build {BUILD})\n"
+            ));
             return ExitCode::SUCCESS;
         }
         Err(why) => {
@@ -93,6 +107,9 @@ fn explain(arguments: &Arguments, libc: Libc, report: &mut Report) -> Outcome {
     }
     let zone = zone_path();
     report.line(format!("  zone file {}", zone.to_string_lossy()));
+    if let Ok(facts) = Facts::read(&zone) {
+        report.facts(facts);
+    }
     let asking = if arguments.asks {
         Asking::AsConfigured
     } else {

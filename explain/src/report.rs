@@ -1,8 +1,8 @@
 //! What is printed.
 
 use nss_k8s_stub::{
-    Address, Family, Name, Outcome, Reason,
-    explain::{Event, Words, by_words},
+    Address, BUILD, Family, Name, Outcome, Reason,
+    explain::{Event, Facts, Words, by_words},
     nsswitch::Placement,
     walk::{Settings, Verdict},
 };
@@ -10,6 +10,9 @@ use std::{
     fmt::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
+
+/// FNV-1a of `default`, the view of every pod that is of no other class.
+const DEFAULT_VIEW: u32 = 0x933b_5bde;
 
 /// The text, and the candidates of the walk so far.
 #[derive(Default)]
@@ -65,6 +68,35 @@ impl Report {
         }
         if settings.host_aliases {
             self.line("  HOSTALIASES is set: names without dots are libc's".to_owned());
+        }
+    }
+
+    /// What the zone file says of itself.
+    pub(crate) fn facts(&mut self, facts: Facts) {
+        let view = if facts.view == DEFAULT_VIEW {
+            "default".to_owned()
+        } else {
+            format!("{:08x}", facts.view)
+        };
+        self.line(format!("  view {view}; library build {BUILD}"));
+        if facts.refused {
+            self.line("  this build is refused: libc answers".to_owned());
+        }
+        if facts.disabled_permille > 0 {
+            let permille = facts.disabled_permille;
+            let here = if facts.disabled {
+                ", with this one: libc answers"
+            } else {
+                ", without this one"
+            };
+            self.line(format!(
+                "  {permille} of a thousand hosts are switched off{here}"
+            ));
+        }
+        if facts.shadow {
+            self.line(
+                "  in shadow: libc answers, what follows is only compared with that".to_owned(),
+            );
         }
     }
 

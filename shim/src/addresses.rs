@@ -9,8 +9,8 @@ use core::ptr::NonNull;
 use libc::addrinfo;
 use nss_k8s_stub::sys::Libc;
 use nss_k8s_stub::{
-    Address, Door, Families, Family, Name, Outcome, Query, Reason, Said, may_be_in_hosts_file,
-    order, resolve, sys,
+    Address, Families, Family, Name, Outcome, Query, Reason, Said, may_be_in_hosts_file, order,
+    resolve, sys,
 };
 
 /// What the program gets: a list, or an EAI number.
@@ -97,11 +97,16 @@ unsafe fn answer_far(
 }
 
 /// Asks for what the request wants, as this libc puts its questions.
-fn look_up(request: &Request, node: &[u8], room: &mut [Address], canonical: &mut Name) -> Outcome {
+pub(crate) fn look_up(
+    request: &Request,
+    node: &[u8],
+    room: &mut [Address],
+    canonical: &mut Name,
+) -> Outcome {
     let query = Query {
         name: node,
         families: request.families,
-        door: Door::Shim,
+        door: request.door,
     };
     match (request.mapping, request.libc) {
         (None, _) => resolve(&query, room, canonical),
@@ -211,6 +216,8 @@ unsafe fn conclude(
             Outcome::NoData | Outcome::Asked(_, Said::NoData) => Err(absent_data(request.libc)),
             Outcome::NxDomain | Outcome::Asked(_, Said::NxDomain) => Err(absent_name(request.libc)),
             Outcome::Again | Outcome::Asked(_, Said::Again) => Err(failed()),
+            // What comes of it is said when libc has answered.
+            Outcome::Pass(Reason::Shadow) => return None,
             Outcome::Chase | Outcome::Room(_) | Outcome::Pass(_) => {
                 sys::debug(CALL, node, outcome);
                 return None;

@@ -31,6 +31,7 @@ mod real;
 mod request;
 mod resolver;
 mod service;
+mod shadow;
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 use libc::{addrinfo, hostent, sockaddr, socklen_t};
@@ -58,6 +59,8 @@ pub unsafe extern "C" fn getaddrinfo(
         }
         Some(Err(code)) => code,
         // SAFETY: the caller's contract.
+        None if shadow::is_on() => unsafe { shadow::getaddrinfo(node, service, hints, result) },
+        // SAFETY: the caller's contract.
         None => unsafe { real::getaddrinfo(node, service, hints, result) },
     }
 }
@@ -73,6 +76,8 @@ pub unsafe extern "C" fn gethostbyname(name: *const c_char) -> *mut hostent {
     match unsafe { host::answer_static("gethostbyname", text(name), libc::AF_INET, &PLACE) } {
         Some(entry) => entry,
         // SAFETY: the caller's contract.
+        None if shadow::is_on() => unsafe { shadow::gethostbyname(name, None) },
+        // SAFETY: the caller's contract.
         None => unsafe { real::gethostbyname(name) },
     }
 }
@@ -87,6 +92,8 @@ pub unsafe extern "C" fn gethostbyname2(name: *const c_char, family: c_int) -> *
     // SAFETY: the caller's contract.
     match unsafe { host::answer_static("gethostbyname2", text(name), family, &PLACE) } {
         Some(entry) => entry,
+        // SAFETY: the caller's contract.
+        None if shadow::is_on() => unsafe { shadow::gethostbyname(name, Some(family)) },
         // SAFETY: the caller's contract.
         None => unsafe { real::gethostbyname2(name, family) },
     }
@@ -117,6 +124,7 @@ pub unsafe extern "C" fn gethostbyname_r(
         };
         match host::answer("gethostbyname_r", text(name), libc::AF_INET, &target) {
             Some(code) => code,
+            None if shadow::is_on() => shadow::gethostbyname_r(name, None, &target),
             None => real::gethostbyname_r(name, entry, buffer, length, result, resolver_error),
         }
     }
@@ -147,6 +155,7 @@ pub unsafe extern "C" fn gethostbyname2_r(
         };
         match host::answer("gethostbyname2_r", text(name), family, &target) {
             Some(code) => code,
+            None if shadow::is_on() => shadow::gethostbyname_r(name, Some(family), &target),
             None => {
                 real::gethostbyname2_r(name, family, entry, buffer, length, result, resolver_error)
             }

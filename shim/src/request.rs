@@ -3,12 +3,14 @@
 use crate::network;
 use core::ffi::c_int;
 use libc::addrinfo;
-use nss_k8s_stub::Families;
 use nss_k8s_stub::sys::{self, Libc};
+use nss_k8s_stub::{Door, Families};
 
 /// A call that we can answer as this process's libc would.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
+    /// Through which the stub is asked.
+    pub(crate) door: Door,
     /// Whose layout, order and error numbers.
     pub(crate) libc: Libc,
     /// Which records, after AI_ADDRCONFIG.
@@ -58,6 +60,23 @@ const FLAGS: c_int =
     AI_PASSIVE | AI_CANONNAME | AI_V4MAPPED | AI_ALL | AI_ADDRCONFIG | AI_NUMERICSERV;
 
 impl Request {
+    /// What the functions ask for that know one family and no hints; `None`: whose libc this is, is
+    /// not known.
+    pub(crate) fn of_family(families: Families) -> Option<Self> {
+        Some(Self {
+            door: Door::Shadow,
+            libc: sys::host_libc()?,
+            families,
+            echoed_flags: 0,
+            service_flags: 0,
+            wants_canonical: false,
+            mapping: None,
+            translates: false,
+            socket_type: 0,
+            protocol: 0,
+        })
+    }
+
     /// Reads the hints as this process's libc does.
     pub(crate) fn new(hints: Option<&addrinfo>) -> Result<Self, Refusal> {
         let libc = sys::host_libc().ok_or("libc")?;
@@ -103,6 +122,7 @@ impl Request {
             Libc::Musl => (0, true),
         };
         Ok(Self {
+            door: Door::Shim,
             service_flags: flags & AI_NUMERICSERV,
             mapping,
             translates: flags & (AI_IDN | AI_CANONIDN) != 0,

@@ -9,12 +9,13 @@ use crate::ask::{self, Asked, Share, Way};
 use crate::files::Files;
 use crate::held::held;
 use crate::outcome::{By, Outcome, Query, Reason};
+use crate::process;
 use crate::question::Question;
 use crate::sys::{self, Libc, RawOs};
 use crate::walk::{self, Errands, Lookup, Settings, Step, Verdict};
 use core::ffi::CStr;
 use core::fmt;
-use nss_k8s_zone::{Address, External, Found, Name, Now, Reader};
+use nss_k8s_zone::{Address, External, Found, Name, Now, Reader, Unavailable};
 
 /// The files of `/etc` as the preload library reads them.
 #[derive(Clone, Copy)]
@@ -43,6 +44,37 @@ impl Etc {
         } else {
             None
         }
+    }
+}
+
+/// What a zone file says of itself and of who may use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// FNV-1a (32 bits) of the view's name.
+    pub view: u32,
+    /// Libc answers; ours is only compared.
+    pub shadow: bool,
+    /// This build of the libraries is refused.
+    pub refused: bool,
+    /// The thousandths of all hosts that pass.
+    pub disabled_permille: u16,
+    /// This host, by its name, is one of them.
+    pub disabled: bool,
+}
+
+impl Facts {
+    /// Reads them from the zone file at `zone`.
+    pub fn read(zone: &CStr) -> Result<Self, Unavailable> {
+        Reader::new().read(&RawOs, zone, sys::now(), |snapshot| {
+            let disabled_permille = snapshot.disabled_permille();
+            Self {
+                view: snapshot.view(),
+                shadow: snapshot.is_shadow(),
+                refused: snapshot.refuses_build(crate::BUILD),
+                disabled_permille,
+                disabled: process::is_of_share(disabled_permille),
+            }
+        })
     }
 }
 
@@ -89,7 +121,9 @@ pub fn lookup(
         let read = reader.read(&RawOs, zone, now, |snapshot| {
             external = snapshot.external();
             holds = snapshot.holds_external();
-            if snapshot.refuses_build(crate::BUILD) {
+            if snapshot.refuses_build(crate::BUILD)
+                || process::is_of_share(snapshot.disabled_permille())
+            {
                 return Outcome::Pass(Reason::Disabled);
             }
             errands.willing = settings.asks_outside(query.door)

@@ -36,7 +36,7 @@ pub fn held(
 ) -> Option<Asked> {
     let path = held_path(zone)?;
     let mut asked = None;
-    let told = process::read_of(&READER, path, now, &mut |snapshot: &Snapshot<'_>| {
+    let told = process::read_of(&READER, path, now, false, &mut |snapshot: &Snapshot<'_>| {
         asked = match snapshot.held(name, families, now, room, canonical) {
             Found::Answer { count } => Some(Asked::Answer { count }),
             Found::Room(count) => Some(Asked::Room(count)),

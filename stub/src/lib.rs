@@ -50,6 +50,7 @@ mod process;
 mod question;
 mod records;
 pub mod resolv_conf;
+pub mod shadow;
 mod short_way;
 pub mod sys;
 pub mod walk;
@@ -61,7 +62,7 @@ pub use question::Question;
 pub use records::RecordQuery;
 
 /// The number of this library build; CONFIG in the zone can refuse builds by it.
-pub const BUILD: u64 = 1;
+pub const BUILD: u64 = 2;
 
 /// Answers one forward lookup from what this process shares: zone, resolv.conf, hosts. Addresses of
 /// the zone come in an order of their own every time, those of the hosts file in its order.

@@ -11,6 +11,9 @@ pub enum Door {
     /// An interposed libc call: nothing was read yet, so the stub looks at nsswitch.conf and the
     /// hosts file first.
     Shim,
+    /// The same for a view in shadow: libc has answered, and what the files and the zone say is only
+    /// compared with that. Nobody is asked.
+    Shadow,
 }
 
 /// One question.
@@ -140,6 +143,8 @@ pub enum Reason {
     Unavailable(Unavailable),
     /// Switched off: by the environment, for this share of the processes, or for this build.
     Disabled,
+    /// The view is in shadow: libc answers, ours is compared with that.
+    Shadow,
     /// nsswitch.conf does not say `files dns` in a form that can be placed.
     Nsswitch,
     /// resolv.conf cannot be read as this libc would, or its limits are exceeded.
@@ -194,6 +199,7 @@ impl Reason {
                 _ => "zone-unavailable",
             },
             Self::Disabled => "disabled",
+            Self::Shadow => "shadow",
             Self::Nsswitch => "nsswitch",
             Self::ResolvConf => "resolv-conf",
             Self::Malformed => "malformed",

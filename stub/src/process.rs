@@ -10,6 +10,7 @@ use crate::outcome::{By, Door, Outcome, Query, Reason, Said};
 use crate::question::Question;
 use crate::records::{self, RecordQuery, View};
 use crate::resolv_conf::ResolvConf;
+use crate::shadow;
 use crate::short_way::ShortWay;
 use crate::sys::{self, Libc, RawOs, ResolverState};
 use crate::walk::{Lookup, is_ours};
@@ -17,8 +18,7 @@ use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use nss_k8s_zone::{Address, Families, Family, Found, Name, Now, Reader, Snapshot, text};
 use outside::Outside;
-use path::zone_path;
-pub(crate) use path::{ZONE_FILE, ZONE_PATH, publish_path, published_path};
+pub(crate) use path::{ZONE_FILE, ZONE_PATH, publish_path, published_path, zone_path};
 
 /// The zone, mapped at first use.
 static READER: Reader = Reader::new();
@@ -51,10 +51,10 @@ fn resolve_or_pass(
     let now = sys::now();
     let libc = libc_behind(query.door)?;
     let files = Files::current(libc, now).ok_or(Reason::ResolvConf)?;
-    if STANDS_BEFORE_LIBC && query.door == Door::Shim && files.hosts_may_have_name(query.name) {
+    if STANDS_BEFORE_LIBC && query.door != Door::Nss && files.hosts_may_have_name(query.name) {
         let outcome = files.hosts_addresses(query, room, canonical);
         if let Some(outcome) = outcome {
-            return unless_switched_off(path, now, outcome);
+            return unless_switched_off(path, now, query.door, outcome);
         }
     }
     let resolv_conf = files.settings.admit(&question)?;
@@ -68,6 +68,8 @@ fn resolve_or_pass(
     let outcome = Outside::new(lookup, path, now, asks).resolve(room, canonical)?;
     match outcome {
         Outcome::Answer { count: 1 } => Ok(outcome),
+        // Compared without regard to order, and with all that libc may have chosen from.
+        Outcome::Answer { .. } if STANDS_BEFORE_LIBC && query.door == Door::Shadow => Ok(outcome),
         // What came from a server is in its order.
         Outcome::Answer { count } | Outcome::Asked(By::Held, Said::Answer(count)) => {
             let answer = room.get_mut(..count).unwrap_or(&mut []);
@@ -85,7 +87,7 @@ fn reverse_or_pass(address: &Address, door: Door, names: &mut [Name]) -> Result<
     if STANDS_BEFORE_LIBC && door == Door::Shim && files.hosts_may_have_address(address) {
         let outcome = files.hosts_names(address, names);
         if let Some(outcome) = outcome {
-            return unless_switched_off(path, now, outcome);
+            return unless_switched_off(path, now, door, outcome);
         }
     }
     let resolv_conf = files.settings.open(door)?;
@@ -95,7 +97,7 @@ fn reverse_or_pass(address: &Address, door: Door, names: &mut [Name]) -> Result<
         Family::V6 if STANDS_BEFORE_LIBC => text::unmapped(address.octets),
         _ => *address,
     };
-    let outcome = read(path, now, &mut |snapshot: &Snapshot<'_>| {
+    let outcome = read(path, now, false, &mut |snapshot: &Snapshot<'_>| {
         let view = View {
             snapshot,
             records: None,
@@ -124,10 +126,17 @@ pub(crate) fn may_be_in_hosts_file(name: &[u8]) -> bool {
 
 /// What the hosts file says stands only while there is a zone that does not switch us off.
 #[inline(never)]
-fn unless_switched_off(path: &CStr, now: Now, outcome: Outcome) -> Result<Outcome, Reason> {
+fn unless_switched_off(
+    path: &CStr,
+    now: Now,
+    door: Door,
+    outcome: Outcome,
+) -> Result<Outcome, Reason> {
     match outcome {
         Outcome::Pass(reason) => Err(reason),
-        outcome => read(path, now, &mut |_: &Snapshot<'_>| outcome),
+        outcome => read(path, now, door == Door::Shadow, &mut |_: &Snapshot<'_>| {
+            outcome
+        }),
     }
 }
 
@@ -154,7 +163,7 @@ fn query_or_pass(query: &RecordQuery<'_>, message: &mut [u8]) -> Result<Outcome,
     if resolv_conf.no_aaaa && query.kind == kind::AAAA {
         return Err(Reason::ResolvConf);
     }
-    read(path, now, &mut |snapshot: &Snapshot<'_>| {
+    read(path, now, false, &mut |snapshot: &Snapshot<'_>| {
         records::answer(libc, resolv_conf, snapshot, &question, query.kind, message)
     })
 }
@@ -186,10 +195,16 @@ impl<F: FnMut(&Snapshot<'_>) -> Outcome> Look for F {
     }
 }
 
-/// Has `ask` look into the zone, unless the zone itself says that we are switched off. Not generic:
-/// both directions share one copy of the reader (2.5 KB).
-fn read(path: &CStr, now: Now, ask: &mut dyn Look) -> Result<Outcome, Reason> {
-    read_of(&READER, path, now, ask)
+/// Has `ask` look into the zone, unless the zone itself says that we are switched off, or, but for
+/// who sees `in_shadow`, that libc answers. Not generic: both directions share one copy of the
+/// reader (2.5 KB).
+pub(crate) fn read(
+    path: &CStr,
+    now: Now,
+    in_shadow: bool,
+    ask: &mut dyn Look,
+) -> Result<Outcome, Reason> {
+    read_of(&READER, path, now, in_shadow, ask)
 }
 
 /// The same with any file of the zone's format. Not inlined: there is one copy of the reader.
@@ -198,14 +213,17 @@ pub(crate) fn read_of(
     reader: &Reader,
     path: &CStr,
     now: Now,
+    in_shadow: bool,
     ask: &mut dyn Look,
 ) -> Result<Outcome, Reason> {
     reader
         .read(&RawOs, path, now, |snapshot| {
-            if is_switched_off(snapshot) {
-                Outcome::Pass(Reason::Disabled)
-            } else {
-                ask.look(snapshot)
+            if snapshot.is_for_everybody() {
+                return ask.look(snapshot);
+            }
+            match exclusion(snapshot, in_shadow) {
+                Some(reason) => Outcome::Pass(reason),
+                None => ask.look(snapshot),
             }
         })
         .map_err(Reason::Unavailable)
@@ -214,15 +232,29 @@ pub(crate) fn read_of(
 /// Only glibc has NSS; behind the shim it must be known, for its rules and its memory layout.
 fn libc_behind(door: Door) -> Result<Libc, Reason> {
     match door {
-        Door::Shim if STANDS_BEFORE_LIBC => sys::host_libc().ok_or(Reason::Libc),
+        Door::Shim | Door::Shadow if STANDS_BEFORE_LIBC => sys::host_libc().ok_or(Reason::Libc),
         _ => Ok(Libc::Glibc),
     }
 }
 
-/// The kill switches that the zone carries: this build, or this share of the hosts.
-fn is_switched_off(snapshot: &Snapshot<'_>) -> bool {
-    let permille = snapshot.disabled_permille();
-    snapshot.refuses_build(crate::BUILD) || (permille > 0 && share_of_host() < permille)
+/// Why the zone itself says that libc answers, if it does: this build is refused, this share of the
+/// hosts is switched off, or the view is in shadow.
+#[cold]
+#[inline(never)]
+fn exclusion(snapshot: &Snapshot<'_>, in_shadow: bool) -> Option<Reason> {
+    if snapshot.refuses_build(crate::BUILD) || is_of_share(snapshot.disabled_permille()) {
+        return Some(Reason::Disabled);
+    }
+    if !snapshot.is_shadow() || in_shadow {
+        return None;
+    }
+    shadow::switch_on();
+    Some(Reason::Shadow)
+}
+
+/// Whether this host is among the thousandths that are switched off.
+pub(crate) fn is_of_share(permille: u16) -> bool {
+    permille > 0 && share_of_host() < permille
 }
 
 /// This host's place among the thousand shares that a ramp goes through, from its name: all

@@ -25,7 +25,7 @@ mod resolver_state;
 mod socket;
 mod stream;
 
-pub use debug::{debug, debug_pass, debug_reverse};
+pub use debug::{debug, debug_pass, debug_reverse, debug_shadow};
 pub use file::{FileVersion, RawOs, file_version, read_file};
 pub(crate) use heap::HeapBytes;
 pub use heap::HeapRoom;
@@ -40,6 +40,11 @@ pub use reply::{Buffer, host_entry};
 pub use resolver_state::ResolverState;
 pub use socket::{Prober, Route, SocketAddress, domain};
 pub(crate) use stream::{Failure, Ready, Stream, wait};
+
+/// This process's number, as its own pid namespace counts; 0 where the kernel does not say.
+pub fn process_number() -> u64 {
+    call::process_number()
+}
 
 /// The host name as the kernel knows it (`uname`'s nodename, without its NUL), for hashing and for
 /// the default search domain. At most 64 bytes; empty when the call fails.

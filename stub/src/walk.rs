@@ -195,12 +195,12 @@ impl Settings {
 
     /// Whether names outside the zone are asked for by whom a question comes to through this door.
     pub fn asks_outside(&self, door: Door) -> bool {
-        !(self.module_asks && self.asks_nsswitch(door))
+        door != Door::Shadow && !(self.module_asks && self.asks_nsswitch(door))
     }
 
     /// Under NSS glibc has walked the line itself; musl has none.
     fn asks_nsswitch(&self, door: Door) -> bool {
-        door == Door::Shim && self.libc == Libc::Glibc
+        door != Door::Nss && self.libc == Libc::Glibc
     }
 }
 

@@ -61,7 +61,6 @@ pub(crate) const AT_VERSION: usize = 1;
 #[cfg(feature = "writer")]
 pub(crate) const AT_INSTANCE: usize = 2;
 /// FNV-1a of the view's name.
-#[cfg(feature = "writer")]
 pub(crate) const AT_VIEW: usize = 3;
 /// Unix seconds.
 #[cfg(feature = "writer")]

@@ -106,6 +106,13 @@ impl Settings {
         bits(self.ages, 32, 32)
     }
 
+    /// Whether a build is refused, a share disabled, or the view in shadow.
+    #[inline]
+    pub(crate) const fn excludes(&self) -> bool {
+        const BUILDS_AND_PERMILLE: u64 = 0xffff_0000_0000_ffff;
+        (self.counts & BUILDS_AND_PERMILLE) | (self.policy & config::SHADOW) != 0
+    }
+
     /// 0 to 1000.
     pub(crate) const fn disabled_permille(&self) -> u16 {
         self.counts as u16

@@ -12,7 +12,8 @@ use crate::{
     Address, Ask, Families, Family, Found, Name, Now, Unavailable,
     hash::{Hash, Seed},
     layout::{
-        AT_UPDATED, EMPTY, LINE_WORDS, MAX_PROBE_LINES, REGION_INCOMPLETE, Root, config, kind,
+        AT_UPDATED, AT_VIEW, EMPTY, LINE_WORDS, MAX_PROBE_LINES, REGION_INCOMPLETE, Root, config,
+        kind,
     },
     place::{Place, place},
     record::Head,
@@ -143,10 +144,22 @@ impl<'z> Snapshot<'z> {
         self.settings.disabled_permille()
     }
 
+    /// Whether the configuration keeps nobody from the zone: no build is refused, no share of the
+    /// processes must pass, and the view is not in shadow.
+    #[inline]
+    pub const fn is_for_everybody(&self) -> bool {
+        !self.settings.excludes()
+    }
+
     /// Whether libc answers, and what the zone says is only compared with that.
     #[inline]
     pub const fn is_shadow(&self) -> bool {
         self.settings.flags() & config::SHADOW != 0
+    }
+
+    /// FNV-1a (32 bits) of the view's name: all that a reader knows of it.
+    pub fn view(&self) -> u32 {
+        self.words.load(AT_VIEW).unwrap_or(0) as u32
     }
 
     /// Who asks for names outside the zone.

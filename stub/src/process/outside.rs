@@ -2,8 +2,9 @@
 
 use super::{SHORT_WAY, read};
 use crate::ask::{self, Share, Way};
+use crate::files::STANDS_BEFORE_LIBC;
 use crate::held::held;
-use crate::outcome::{ASKED_ROOM, By, Outcome, Reason};
+use crate::outcome::{ASKED_ROOM, By, Door, Outcome, Reason};
 use crate::records::View;
 use crate::walk::{Errands, Lookup, ignore, walk};
 use core::ffi::CStr;
@@ -58,28 +59,35 @@ impl<'o> Outside<'o> {
             resolv_conf,
             question,
         } = self.lookup;
-        read(self.path, self.now, &mut |snapshot: &Snapshot<'_>| {
-            self.errands.begin();
-            if let Some(answer) = SHORT_WAY.answer(resolv_conf, snapshot, question, room, canonical)
-            {
-                return answer;
-            }
-            if self.asks {
-                self.external = snapshot.external();
-                self.holds = snapshot.holds_external();
-                self.errands.willing = self.holds || self.external != External::Off;
-            }
-            let view = View {
-                snapshot,
-                records: None,
-            };
-            let errands = &mut self.errands;
-            let outcome = walk(&self.lookup, &view, errands, room, canonical, &mut ignore);
-            if matches!(outcome, Outcome::Answer { .. }) {
-                SHORT_WAY.learn(libc, resolv_conf, snapshot);
-            }
-            outcome
-        })
+        let in_shadow = STANDS_BEFORE_LIBC && question.door == Door::Shadow;
+        read(
+            self.path,
+            self.now,
+            in_shadow,
+            &mut |snapshot: &Snapshot<'_>| {
+                self.errands.begin();
+                if let Some(answer) =
+                    SHORT_WAY.answer(resolv_conf, snapshot, question, room, canonical)
+                {
+                    return answer;
+                }
+                if self.asks {
+                    self.external = snapshot.external();
+                    self.holds = snapshot.holds_external();
+                    self.errands.willing = self.holds || self.external != External::Off;
+                }
+                let view = View {
+                    snapshot,
+                    records: None,
+                };
+                let errands = &mut self.errands;
+                let outcome = walk(&self.lookup, &view, errands, room, canonical, &mut ignore);
+                if matches!(outcome, Outcome::Answer { .. }) {
+                    SHORT_WAY.learn(libc, resolv_conf, snapshot);
+                }
+                outcome
+            },
+        )
     }
 
     /// Runs errands and walks on until nothing is wanted any more; `outcome` is what the walk came to

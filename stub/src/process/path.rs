@@ -16,7 +16,7 @@ pub(crate) const ZONE_FILE: &[u8] = b"/zone.v1";
 const PATH_MAX: usize = 4096;
 
 /// Where this process finds its zone, from its environment as of the first lookup.
-pub(super) fn zone_path() -> Result<&'static CStr, Reason> {
+pub(crate) fn zone_path() -> Result<&'static CStr, Reason> {
     /// What the environment said; 0: not looked yet.
     static STATE: AtomicU8 = AtomicU8::new(0);
     /// The path of state CUSTOM, NUL-terminated, and its length with the NUL.

@@ -22,6 +22,7 @@ mod number {
     pub(super) const MMAP: Number = Number(9);
     pub(super) const MUNMAP: Number = Number(11);
     pub(super) const MADVISE: Number = Number(28);
+    pub(super) const GETPID: Number = Number(39);
     pub(super) const SOCKET: Number = Number(41);
     pub(super) const CONNECT: Number = Number(42);
     pub(super) const SENDTO: Number = Number(44);
@@ -50,6 +51,7 @@ mod number {
     pub(super) const NEWFSTATAT: Number = Number(79);
     pub(super) const CLOCK_GETTIME: Number = Number(113);
     pub(super) const UNAME: Number = Number(160);
+    pub(super) const GETPID: Number = Number(172);
     pub(super) const GETEUID: Number = Number(175);
     pub(super) const SOCKET: Number = Number(198);
     pub(super) const CONNECT: Number = Number(203);
@@ -257,6 +259,13 @@ pub(super) fn effective_uid() -> u32 {
     // SAFETY: touches no memory.
     let uid = unsafe { system_call(number::GETEUID, [0; 6]) };
     uid.map_or(u32::MAX, |uid| u32::try_from(uid).unwrap_or(u32::MAX))
+}
+
+/// `getpid`; 0 when it fails, which it does not.
+pub(super) fn process_number() -> u64 {
+    // SAFETY: touches no memory.
+    let number = unsafe { system_call(number::GETPID, [0; 6]) };
+    number.map_or(0, |number| number as u64)
 }
 
 /// `prlimit64(0, resource, NULL, ..)`: the soft limit.

@@ -4,6 +4,7 @@
 //! nss-k8s: getaddrinfo "api" -> zone
 //! nss-k8s: gethostbyname_r "www.example.com" -> pass(external)
 //! nss-k8s: getaddrinfo "www.example.com" -> upstream
+//! nss-k8s: getaddrinfo "api" -> shadow(same)
 //! nss-k8s: getaddrinfo "nope.example.com" -> forwarder(nxdomain)
 //! ```
 
@@ -31,6 +32,15 @@ pub fn debug_pass(call: &str, name: &[u8], reason: &str) {
         let mut line = Line::new(call);
         line.append_name(name);
         line.write(("pass(", reason, ")"));
+    }
+}
+
+/// Reports what became of a comparison with libc's answer.
+pub fn debug_shadow(call: &str, name: &[u8], verdict: &str) {
+    if is_on() {
+        let mut line = Line::new(call);
+        line.append_name(name);
+        line.write(("shadow(", verdict, ")"));
     }
 }
 

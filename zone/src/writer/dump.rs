@@ -8,7 +8,8 @@ use crate::{
     LibcOs, Now, Os as _, Unavailable,
     layout::{
         AT_ALIVE, AT_APEX, AT_APEX_LENGTH, AT_COMMITTED, AT_CONFIG, AT_EPOCH, AT_HEAP, AT_ROOT,
-        AT_SERIAL, AT_STATE, AT_SYNCED, AT_UPDATED, Flavor, GRANULE_WORDS, LINE_WORDS, Root, WORD,
+        AT_SERIAL, AT_STATE, AT_SYNCED, AT_UPDATED, AT_VIEW, Flavor, GRANULE_WORDS, LINE_WORDS,
+        Root, WORD,
     },
     mapping::{check, trusted_status},
     record::Head,
@@ -23,6 +24,7 @@ const ATTEMPTS: u32 = 20;
 /// A consistent private copy of a zone file, taken without the writer's lock.
 #[derive(Clone, Debug)]
 pub struct Dump {
+    view: u32,
     apex: String,
     state: State,
     alive: Now,
@@ -37,6 +39,11 @@ impl Dump {
     /// Copies and checks the zone file at `path`, which must be one that processes would trust.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         dumped(path, Flavor::Zone, Self::of)
+    }
+
+    /// FNV-1a (32 bits) of the view's name.
+    pub const fn view(&self) -> u32 {
+        self.view
     }
 
     /// The apex.
@@ -96,6 +103,7 @@ impl Dump {
         let used = (AT_HEAP * WORD) as u64 + scan.reachable() * (GRANULE_WORDS * WORD) as u64;
         let length = usize::try_from(load(AT_APEX_LENGTH)?).map_err(|_| "its apex is too long")?;
         Ok(Self {
+            view: load(AT_VIEW)? as u32,
             apex: decode::text(words, AT_APEX, length).ok_or("its apex is malformed")?,
             state: State::of(load(AT_STATE)?).ok_or("its state is impossible")?,
             alive: Now(load(AT_ALIVE)?),
