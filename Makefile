@@ -52,13 +52,25 @@ agent-static: ## build build/nss-k8s, the agent as the image holds it (release p
 	cargo build --locked --quiet $(STATIC) -p nss-k8s-agent
 	@install -D -m 0755 $(TARGET)/$(HOST)/release/nss-k8s $(CURDIR)/build/nss-k8s
 
-# With IMAGE_PROFILE=dev the agent is the one that `make agent` builds: quick, large, only for tests.
+# For tests: with IMAGE_PROFILE=dev the agent is the one that `make agent` builds (quick, large), with IMAGE_BILL=no
+# there is no bill of materials inside (which takes its tools to build, and minutes to write).
 IMAGE_PROFILE := release
+IMAGE_BILL    := $(if $(filter dev,$(IMAGE_PROFILE)),no,yes)
 IMAGE_AGENT   := $(if $(filter dev,$(IMAGE_PROFILE)),$(NSS_K8S_AGENT) --with-loader,$(CURDIR)/build/nss-k8s)
+IMAGE         := $(CURDIR)/build/nss-k8s-image.tar
 .PHONY: image
-image: guests explain $(if $(filter dev,$(IMAGE_PROFILE)),agent,agent-static) ## build build/nss-k8s-image.tar, the container image, as an OCI archive
+image: guests explain $(if $(filter dev,$(IMAGE_PROFILE)),agent,agent-static) $(if $(filter yes,$(IMAGE_BILL)),bill) ## build build/nss-k8s-image.tar, the container image, as an OCI archive
 	@deploy/image/build.sh --agent $(IMAGE_AGENT) --explain $(CURDIR)/build/nss-k8s-explain --libraries $(GUESTS) \
-		--out $(CURDIR)/build/nss-k8s-image.tar
+		$(if $(filter yes,$(IMAGE_BILL)),--bill $(CURDIR)/build/bill) --out $(IMAGE)
+
+.PHONY: bill
+bill: ## say in build/bill what the image is made of: CycloneDX, license texts (installs two tools)
+	@deploy/image/bill.sh $(CURDIR)/build/bill $(HOST)
+
+.PHONY: image-check
+image-check: image agent ## the image as it is shipped: its tests, and the same bytes from another clone
+	NSS_K8S_IMAGE=$(IMAGE) cargo test --locked -p nss-k8s-tests --test image
+	@deploy/image/check.sh $(IMAGE)
 
 .PHONY: demo
 demo: prepare guests agent ## see it work: a small shop's names, answered inside getent, python3 and curl

@@ -4,7 +4,7 @@
 set -euo pipefail
 declare -A wanted=(
     [musl-gcc]=musl-tools [unbound]=unbound [ip]=iproute2 [readelf]=binutils
-    [gcc]=gcc [unshare]=util-linux [valgrind]=valgrind [openssl]=openssl [python3]=python3 [curl]=curl [strace]=strace [nft]=nftables [dnsperf]=dnsperf
+    [gcc]=gcc [unshare]=util-linux [valgrind]=valgrind [openssl]=openssl [python3]=python3 [curl]=curl [strace]=strace [nft]=nftables [dnsperf]=dnsperf [jq]=jq
     # Programs that resolve names, for tests/tests/programs.
     [node]=nodejs [javac]=default-jdk-headless [ruby]=ruby [php]=php-cli [perl]=perl [wget]=wget
     [debootstrap]=debootstrap
@@ -34,6 +34,7 @@ install_missing
 unpacked=(nginx busybox-static systemd-tests libsystemd-shared libpython3.11-testsuite)
 place=$(cd "$(dirname "$0")/.." && pwd)/build/unpacked
 "$(dirname "$0")/tests/programs/busybox-musl.sh" "$place/busybox-musl/busybox"
+"$(dirname "$0")/../deploy/image/certificates.sh" "$place/ca-certificates" >/dev/null
 absent=()
 for package in "${unpacked[@]}"; do
     [[ -d $place/$package ]] || absent+=("$package")

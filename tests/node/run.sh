@@ -65,7 +65,7 @@ kubernetes() { programs=$(tests/cluster/build.sh "$cache" node); }
 
 image() {
     [[ -z ${NSS_K8S_IMAGE:-} ]] || return 0
-    make --no-print-directory image IMAGE_PROFILE="${NSS_K8S_IMAGE_PROFILE:-release}"
+    make --no-print-directory image IMAGE_BILL=no IMAGE_PROFILE="${NSS_K8S_IMAGE_PROFILE:-release}"
     NSS_K8S_IMAGE=$root/build/nss-k8s-image.tar
 }
 

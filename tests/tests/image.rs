@@ -1,0 +1,397 @@
+//! The container image: its archive against the OCI image specification, and its programs inside its own root.
+//!
+//! `NSS_K8S_IMAGE` names the archive under test (`make image-check` gives the one that is shipped); without it
+//! one is made here out of the programs that the other tests use.
+
+use anyhow::{Context, Result, ensure};
+use nss_k8s_tests::{
+    artifacts::{agent, explain, guests, repository, scratch},
+    dns::Script,
+    pod::{Pod, Recipe},
+    process::{Process, until},
+};
+use serde_json::Value;
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    io::Read,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Mutex,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// What `SOURCE_DATE_EPOCH` is for the archives that are made here.
+const EPOCH: u64 = 1_700_000_000;
+
+/// Every blob is there under its digest and of its size, none is left over, and both ways of naming the image
+/// lead to the same one (image-layout.md, manifest.md and config.md of the OCI image specification 1.1).
+#[test]
+fn the_archive_is_an_oci_image_layout() -> Result<()> {
+    let image = Image::unpack(&archive()?)?;
+    let layout = image.json("oci-layout")?;
+    ensure!(layout["imageLayoutVersion"] == "1.0.0", "{layout}");
+    let index = image.json("index.json")?;
+    ensure!(index["schemaVersion"] == 2, "{index}");
+    let [entry] = list(&index["manifests"])? else {
+        anyhow::bail!("an archive of several images is refused by podman: {index}");
+    };
+    ensure!(entry["platform"]["os"] == "linux", "{entry}");
+    let name = text(&entry["annotations"]["io.containerd.image.name"])?;
+    let tag = text(&entry["annotations"]["org.opencontainers.image.ref.name"])?;
+    ensure!(
+        name == format!("docker.io/library/nss-k8s:{tag}"),
+        "{entry}"
+    );
+
+    let manifest = image.described(entry)?;
+    ensure!(manifest["mediaType"] == entry["mediaType"], "{manifest}");
+    let config = image.described(&manifest["config"])?;
+    ensure!(
+        config["os"] == "linux" && config["architecture"] == entry["platform"]["architecture"],
+        "{config}"
+    );
+    ensure!(
+        config["config"]["Entrypoint"] == serde_json::json!(["/nss-k8s"]),
+        "{config}"
+    );
+    let labels = &config["config"]["Labels"];
+    ensure!(*labels == manifest["annotations"], "{labels}");
+    ensure!(
+        text(&labels["org.opencontainers.image.version"])? == tag,
+        "{labels}"
+    );
+    let layers = list(&manifest["layers"])?;
+    let diff_ids = list(&config["rootfs"]["diff_ids"])?;
+    ensure!(layers.len() == diff_ids.len(), "{manifest} {config}");
+    for (layer, diff_id) in layers.iter().zip(diff_ids) {
+        let packed = image.blob(layer)?;
+        let plain = image.place.path().join("layer.tar");
+        output(
+            Command::new("sh")
+                .args(["-c", "gzip -dc \"$0\" >\"$1\""])
+                .arg(packed)
+                .arg(&plain),
+        )?;
+        ensure!(format!("sha256:{}", sha256(&plain)?) == text(diff_id)?);
+    }
+
+    let described: BTreeSet<String> = [entry, &manifest["config"]]
+        .into_iter()
+        .chain(layers)
+        .map(|one| Ok(digest(one)?.to_owned()))
+        .collect::<Result<_>>()?;
+    let stored: BTreeSet<String> = fs::read_dir(image.place.path().join("blobs/sha256"))?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<_>>()?;
+    ensure!(described == stored, "{described:?} {stored:?}");
+
+    let docker = image.json("manifest.json")?;
+    let [docker] = list(&docker)? else {
+        anyhow::bail!("{docker}");
+    };
+    let blob = |one: &Value| Ok::<_, anyhow::Error>(format!("blobs/sha256/{}", digest(one)?));
+    ensure!(
+        text(&docker["Config"])? == blob(&manifest["config"])?,
+        "{docker}"
+    );
+    ensure!(
+        docker["Layers"] == serde_json::json!([blob(&layers[0])?]),
+        "{docker}"
+    );
+    ensure!(
+        docker["RepoTags"] == serde_json::json!([format!("nss-k8s:{tag}")]),
+        "{docker}"
+    );
+    Ok(())
+}
+
+/// The umask, the time zone, the language and the working directory of whoever packs it leave no trace.
+#[test]
+fn packing_twice_gives_the_same_bytes() -> Result<()> {
+    let place = tempfile::tempdir_in(scratch("image")?)?;
+    let first = place.path().join("first.tar");
+    let second = place.path().join("second.tar");
+    pack(&first, "umask 022; exec \"$0\" \"$@\"")?;
+    pack(
+        &second,
+        "umask 077; export TZ=Asia/Tokyo LC_ALL=C.UTF-8; cd /; exec \"$0\" \"$@\"",
+    )?;
+    ensure!(
+        fs::read(&first)? == fs::read(&second)?,
+        "the two archives differ"
+    );
+    Ok(())
+}
+
+/// What goes into pods is what the other tests test, byte by byte; nothing belongs to anybody but root, can be
+/// written by others, or changes its user.
+#[test]
+fn the_root_holds_the_libraries_as_they_were_tested() -> Result<()> {
+    let root = Image::unpack(&archive()?)?.root()?;
+    for (inside, outside) in [
+        (
+            "libnss_k8s_preload.so",
+            guests()?.join("libnss_k8s_preload.so"),
+        ),
+        ("libnss_k8s.so.2", guests()?.join("libnss_k8s.so.2")),
+        ("nss-k8s-explain", explain()?),
+    ] {
+        let inside = root.path().join("lib/nss-k8s").join(inside);
+        ensure!(
+            fs::read(&inside)? == fs::read(&outside)?,
+            "{} is not {}",
+            inside.display(),
+            outside.display()
+        );
+    }
+    let odd = output(
+        Command::new("find")
+            .arg(root.path())
+            .args(["-not", "-user", "0", "-o", "-not", "-group", "0"])
+            .args(["-o", "-perm", "/6022", "-not", "-type", "l"]),
+    )?;
+    ensure!(odd.is_empty(), "{odd}");
+    let bundle = fs::read_to_string(root.path().join("etc/ssl/certs/ca-certificates.crt"))?;
+    let count = bundle.matches("-----BEGIN CERTIFICATE-----").count();
+    ensure!(count > 100, "{count} roots of trust");
+    ensure!(
+        root.path()
+            .join("usr/share/doc/nss-k8s/LICENSE-APACHE")
+            .exists()
+    );
+    Ok(())
+}
+
+/// Both programs start in the image's own root, where there is nothing else: their loader, if any, is inside.
+#[test]
+fn the_programs_start_in_the_images_root() -> Result<()> {
+    let root = Image::unpack(&archive()?)?.root()?;
+    let version = output(inside(&root).args(["/nss-k8s", "--version"]))?;
+    ensure!(version.starts_with("nss-k8s "), "{version}");
+    let usage = output(inside(&root).args(["/lib/nss-k8s/nss-k8s-explain", "--help"]))?;
+    ensure!(usage.contains("nss-k8s-explain"), "{usage}");
+    Ok(())
+}
+
+/// A kubeconfig names the API server; the pod's DNS server must answer, through the image's own resolver.
+#[test]
+fn the_agent_finds_an_api_server_by_name() -> Result<()> {
+    let root = Image::unpack(&archive()?)?.root()?;
+    fs::write(
+        root.path().join("etc/resolv.conf"),
+        "nameserver 10.96.0.10\n",
+    )?;
+    fs::write(
+        root.path().join("kubeconfig"),
+        "apiVersion: v1\nkind: Config\ncurrent-context: one\n\
+         contexts: [{name: one, context: {cluster: one, user: one}}]\n\
+         clusters: [{name: one, cluster: {server: \"https://api.example.com:6443\"}}]\n\
+         users: [{name: one, user: {token: secret}}]\n",
+    )?;
+    let pod = Pod::start(Recipe {
+        dns: Some(Script::default().addresses("api.example.com", &["10.244.0.7"])),
+        ..Recipe::default()
+    })?;
+    let mut command = agent_inside(&pod, &root);
+    command.args(["--kubeconfig", "/kubeconfig"]);
+    greeted_at(&pod, "10.244.0.7:6443", &mut command, &root)?;
+    ensure!(
+        !pod.dns()?.take_log().is_empty(),
+        "nobody asked the DNS server: who answered?"
+    );
+    Ok(())
+}
+
+/// As in a pod: the address is in the environment, the credentials are files, and there is no DNS server.
+#[test]
+fn the_agent_finds_an_api_server_by_its_address() -> Result<()> {
+    let root = Image::unpack(&archive()?)?.root()?;
+    let account = root
+        .path()
+        .join("var/run/secrets/kubernetes.io/serviceaccount");
+    fs::create_dir_all(&account)?;
+    fs::write(account.join("token"), "secret")?;
+    fs::write(account.join("namespace"), "nss-k8s")?;
+    let bundle = fs::read_to_string(root.path().join("etc/ssl/certs/ca-certificates.crt"))?;
+    let end = "-----END CERTIFICATE-----\n";
+    let (first, _) = bundle.split_once(end).context("no certificate")?;
+    fs::write(account.join("ca.crt"), format!("{first}{end}"))?;
+    let pod = Pod::start(Recipe::default())?;
+    let mut command = agent_inside(&pod, &root);
+    command
+        .env("KUBERNETES_SERVICE_HOST", "10.244.0.7")
+        .env("KUBERNETES_SERVICE_PORT", "443");
+    greeted_at(&pod, "10.244.0.7:443", &mut command, &root)
+}
+
+/// An unpacked archive.
+struct Image {
+    place: TempDir,
+}
+
+impl Image {
+    fn unpack(archive: &Path) -> Result<Self> {
+        let place = tempfile::tempdir()?;
+        output(
+            Command::new("tar")
+                .arg("-xf")
+                .arg(archive)
+                .arg("-C")
+                .arg(place.path()),
+        )?;
+        Ok(Self { place })
+    }
+
+    fn json(&self, name: &str) -> Result<Value> {
+        let text = fs::read(self.place.path().join(name)).with_context(|| name.to_owned())?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+
+    /// The blob that a descriptor describes, checked against its digest and size.
+    fn blob(&self, descriptor: &Value) -> Result<PathBuf> {
+        let digest = digest(descriptor)?;
+        let path = self.place.path().join("blobs/sha256").join(digest);
+        ensure!(sha256(&path)? == digest, "{descriptor}");
+        ensure!(
+            Some(fs::metadata(&path)?.len()) == descriptor["size"].as_u64(),
+            "{descriptor}"
+        );
+        Ok(path)
+    }
+
+    fn described(&self, descriptor: &Value) -> Result<Value> {
+        Ok(serde_json::from_slice(&fs::read(self.blob(descriptor)?)?)?)
+    }
+
+    /// Its only layer, unpacked as its owner would be: on a tmpfs, where the agent may publish.
+    fn root(&self) -> Result<TempDir> {
+        let entry = &self.json("index.json")?["manifests"][0];
+        let layer = self.blob(&self.described(entry)?["layers"][0])?;
+        let root = tempfile::tempdir_in("/dev/shm")?;
+        output(
+            Command::new("tar")
+                .args(["--same-owner", "-xzpf"])
+                .arg(layer)
+                .arg("-C")
+                .arg(root.path()),
+        )?;
+        Ok(root)
+    }
+}
+
+/// The archive under test.
+fn archive() -> Result<PathBuf> {
+    /// Made once for all tests of this process.
+    static MADE: Mutex<Option<PathBuf>> = Mutex::new(None);
+    if let Some(given) = env::var_os("NSS_K8S_IMAGE") {
+        return Ok(repository().join(given));
+    }
+    let mut made = MADE
+        .lock()
+        .map_err(|_| anyhow::anyhow!("making it failed"))?;
+    if let Some(path) = made.as_ref() {
+        return Ok(path.clone());
+    }
+    let path = scratch("image")?.join("development.tar");
+    pack(&path, "exec \"$0\" \"$@\"")?;
+    Ok(made.insert(path).clone())
+}
+
+/// Packs the development build of the agent, from inside the shell script `around`.
+fn pack(out: &Path, around: &str) -> Result<()> {
+    output(
+        Command::new("bash")
+            .args(["-c", around])
+            .arg(repository().join("deploy/image/build.sh"))
+            .arg("--agent")
+            .arg(agent()?)
+            .arg("--with-loader")
+            .arg("--explain")
+            .arg(explain()?)
+            .arg("--libraries")
+            .arg(guests()?)
+            .arg("--out")
+            .arg(out)
+            .env("SOURCE_DATE_EPOCH", EPOCH.to_string()),
+    )?;
+    Ok(())
+}
+
+/// A command in the image's root, with the image's environment.
+fn inside(root: &TempDir) -> Command {
+    let mut command = Command::new("/usr/sbin/chroot");
+    command.env_clear().env("PATH", "/").arg(root.path());
+    command
+}
+
+/// The agent in the image's root and the pod's network.
+fn agent_inside(pod: &Pod, root: &TempDir) -> Command {
+    let mut command = pod.command("/usr/sbin/chroot");
+    command.env_clear().env("PATH", "/").arg(root.path()).args([
+        "/nss-k8s",
+        "agent",
+        "--dir",
+        "/run/nss-k8s/node",
+    ]);
+    command
+}
+
+/// Starts the agent and waits until it says hello at `address` as TLS begins: a record of type 22.
+fn greeted_at(pod: &Pod, address: &str, command: &mut Command, root: &TempDir) -> Result<()> {
+    let address: SocketAddr = address.parse()?;
+    let listener = pod
+        .namespaces()
+        .with_network(|| Ok(TcpListener::bind(address)?))?;
+    listener.set_nonblocking(true)?;
+    fs::create_dir_all(root.path().join("run/nss-k8s/node"))?;
+    let log = root.path().join("log");
+    let mut agent = Process::start(command, log.clone())?;
+    let accepted = until("the agent to connect to the API server", || {
+        Ok(listener.accept().ok())
+    });
+    let said = fs::read_to_string(&log)?;
+    let (mut stream, _) = accepted.with_context(|| said.clone())?;
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let mut first = [0];
+    stream.read_exact(&mut first).with_context(|| said)?;
+    agent.kill()?;
+    ensure!(first == [22], "{first:?}");
+    Ok(())
+}
+
+fn digest(descriptor: &Value) -> Result<&str> {
+    text(&descriptor["digest"])?
+        .strip_prefix("sha256:")
+        .with_context(|| descriptor.to_string())
+}
+
+fn sha256(path: &Path) -> Result<String> {
+    let line = output(Command::new("sha256sum").arg(path))?;
+    Ok(line.split(' ').next().unwrap_or_default().to_owned())
+}
+
+fn text(value: &Value) -> Result<&str> {
+    value.as_str().with_context(|| format!("no text: {value}"))
+}
+
+fn list(value: &Value) -> Result<&[Value]> {
+    value
+        .as_array()
+        .map(Vec::as_slice)
+        .with_context(|| format!("no list: {value}"))
+}
+
+/// What a program that must end well says on standard output.
+fn output(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    ensure!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8(output.stdout)?)
+}
