@@ -3,7 +3,11 @@
 //! `NSS_K8S_IMAGE` names the archive under test (`make image-check` gives the one that is shipped); without it
 //! one is made here out of the programs that the other tests use.
 
+extern crate alloc;
+
+use alloc::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
+use core::{net::SocketAddr, time::Duration};
 use nss_k8s_tests::{
     artifacts::{agent, explain, guests, repository, scratch},
     dns::Script,
@@ -12,14 +16,12 @@ use nss_k8s_tests::{
 };
 use serde_json::Value;
 use std::{
-    collections::BTreeSet,
     env, fs,
     io::Read,
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
     sync::Mutex,
-    time::Duration,
 };
 use tempfile::TempDir;
 
