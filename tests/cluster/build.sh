@@ -3,10 +3,11 @@
 #
 #   build.sh CACHE            leaves the programs in a folder of CACHE and prints that folder on stdout
 #   build.sh CACHE coredns    only CoreDNS, which the benches compare with
-#   build.sh CACHE node       also what `make test-node` runs: kube-scheduler, kubelet, kube-proxy, kubectl, helm, csi-sanity
+#   build.sh CACHE node       also what `make test-node` runs: kube-scheduler, kubelet, kube-proxy, kubectl, helm,
+#                             csi-sanity, kubeconform
 #   build.sh CACHE NAME       only that program, one of the above
 #
-# The versions stand in the go.mod of kubernetes, etcd, coredns, helm and csi-sanity (a module of our own each: `go install`
+# The versions stand in the go.mod of kubernetes, etcd, coredns, helm, csi-sanity and kubeconform (a module of our own each: `go install`
 # refuses k8s.io/kubernetes because it replaces its staging modules by folders), and every module's hash in go.sum.
 # A program that is there already is not built again; Go's own build cache makes the rest cheap.
 set -euo pipefail
@@ -55,6 +56,7 @@ case $only in
     etcd) build etcd go.etcd.io/etcd/server/v3 etcd ;;
     helm) build helm helm.sh/helm/v4/cmd/helm helm ;;
     csi-sanity) build csi-sanity github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity csi-sanity ;;
+    kubeconform) build kubeconform github.com/yannh/kubeconform/cmd/kubeconform kubeconform ;;
     kube*) kube "$only" ;;
     *) echo "build.sh: no program is called $only" >&2; exit 1 ;;
 esac
@@ -72,6 +74,7 @@ if [[ $only == node ]]; then
     done
     build helm helm.sh/helm/v4/cmd/helm helm
     build csi-sanity github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity csi-sanity
+    build kubeconform github.com/yannh/kubeconform/cmd/kubeconform kubeconform
 fi
 
 # Programs of our own that look names up: through libc where Go finds a reason to, without any libc as a static

@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# The manifests: made from the chart, alike in both forms, and valid for every release of Kubernetes that we serve.
+#
+#   run.sh      needs Go (helm, kubectl and kubeconform are built when the cache lacks them) and, once, the network
+#
+#   NSS_K8S_CACHE    where programs and schemas are kept (default ${XDG_CACHE_HOME:-$HOME/.cache}/nss-k8s)
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+cd "$root"
+cache=${NSS_K8S_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/nss-k8s}
+for pair in jq:jq unzip:unzip; do
+    command -v "${pair%%:*}" >/dev/null || { echo "run.sh: needs ${pair%%:*} (Debian: ${pair##*:}); make prepare" >&2; exit 1; }
+done
+for program in helm kubectl kubeconform; do
+    programs=$(tests/cluster/build.sh "$cache" "$program")
+done
+helm=$programs/helm
+export HELM=$helm
+# Neither reads what the user has.
+HELM_CACHE_HOME=$(mktemp -d)
+export HELM_CACHE_HOME HELM_CONFIG_HOME=$HELM_CACHE_HOME HELM_DATA_HOME=$HELM_CACHE_HOME KUBECONFIG=/dev/null
+work=$HELM_CACHE_HOME
+trap 'rm -rf "$work"' EXIT
+
+# The last release of each minor version.
+releases=(v1.30.14 v1.31.14 v1.32.13 v1.33.13 v1.34.4 v1.35.4 v1.36.3 v1.37.2)
+"$here/schemas.sh" "$cache/schemas" "${releases[@]}"
+
+fail() {
+    echo "manifests: $*" >&2
+    exit 1
+}
+# template VALUE...: what a cluster would get, hooks and tests included.
+template() {
+    "$helm" template nss-k8s deploy/chart --namespace nss-k8s "$@"
+}
+all=(--set namespace.create=true --set resourceQuota.create=true --set injection.musl=true --set injection.nsswitch=true
+    --set monitoring.serviceMonitor.create=true --set monitoring.rules.create=true --set monitoring.dashboard.create=true
+    --set startupTaint.key=nss-k8s.io/starting)
+
+"$helm" lint --quiet --strict deploy/chart
+deploy/chart/schema.sh --check
+deploy/kustomize/generate.sh --check
+
+# What the chart's schema is for: a mistake is an error, in the agent's configuration too.
+for wrong in agnt.log=info config.processes.disabled_permille=1001 config.clases=1 delivery=docker image.digest=latest \
+    injection.apiVersion=v2; do
+    ! template --set "$wrong" >/dev/null 2>&1 || fail "helm takes --set $wrong"
+done
+
+# Which release gets which policy.
+policy() {
+    template "$@" | sed -n 'N; s/^apiVersion: admissionregistration.k8s.io\/\(.*\)\nkind: MutatingAdmissionPolicy$/\1/p; D'
+}
+[[ $(policy --kube-version 1.37.2) == v1 && $(policy --kube-version 1.36.0) == v1 ]] || fail "no v1 policy for 1.36 and 1.37"
+served=(--api-versions admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicy)
+[[ $(policy --kube-version 1.35.4 "${served[@]}") == v1beta1 ]] || fail "no v1beta1 policy for a 1.35 that serves it"
+[[ -z $(policy --kube-version 1.34.4) && -z $(policy --kube-version 1.33.13) ]] || fail "a policy where none is served"
+
+# conform RELEASE FILE...: against that release's schemas, and ours of kinds that are not Kubernetes' own.
+conform() {
+    local release=$1
+    shift
+    "$programs/kubeconform" -strict -summary -kubernetes-version "${release#v}" \
+        -schema-location "$cache/schemas/{{ .NormalizedKubernetesVersion }}/{{ .ResourceKind }}{{ .KindSuffix }}.json" \
+        -schema-location "$here/schemas/{{ .ResourceKind }}{{ .KindSuffix }}.json" "$@" ||
+        fail "not valid for Kubernetes $release"
+}
+# The check itself is checked: an unknown field, and a kind that the release lacks.
+printf 'apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {prots: []}\n' >"$work/wrong.yaml"
+! (conform v1.37.2 "$work/wrong.yaml") >/dev/null 2>&1 || fail "an unknown field is not noticed"
+template --kube-version 1.37.2 --show-only templates/injection.yaml >"$work/policy.yaml"
+! (conform v1.35.4 "$work/policy.yaml") >/dev/null 2>&1 || fail "a policy of v1 is not noticed in 1.35"
+
+for release in "${releases[@]}"; do
+    version=${release#v}
+    beta=()
+    [[ $release != v1.3[45].* ]] || beta=("${served[@]}")
+    template --kube-version "$version" >"$work/defaults.yaml"
+    template --kube-version "$version" "${all[@]}" "${beta[@]}" >"$work/all.yaml"
+    template --kube-version "$version" --set listener.enabled=true >"$work/listener.yaml"
+    template --kube-version "$version" --set cluster.layout=openshift >"$work/openshift.yaml"
+    template --kube-version "$version" -f deploy/chart/values-development.yaml >"$work/development.yaml"
+    echo -n "Kubernetes $version: "
+    conform "$release" "$work"/{defaults,all,listener,openshift,development}.yaml deploy/policies
+done
+
+# canonical: YAML documents to sorted lines of JSON, whose keys helm sorts: it is a reader of YAML that is there anyway.
+mkdir -p "$work/reader/templates"
+printf 'apiVersion: v2\nname: reader\nversion: 0.0.0\n' >"$work/reader/Chart.yaml"
+cat >"$work/reader/templates/lines.yaml" <<'YAML'
+{{- range splitList "\n---\n" (print "\n" (.Files.Get "all.yaml")) }}
+{{- with fromYaml . }}
+---
+{{ toJson . }}
+{{- end }}
+{{- end }}
+YAML
+canonical() {
+    cat >"$work/reader/all.yaml"
+    "$helm" template reader "$work/reader" | grep '^{' | LC_ALL=C sort
+}
+echo "Kustomize and the chart:"
+same() {
+    local name=$1 components=$2
+    shift 2
+    local overlay=$work/overlay
+    mkdir -p "$overlay"
+    cp -r deploy/kustomize/base deploy/kustomize/components "$overlay/"
+    {
+        echo "resources: [base]"
+        echo "components: [$components]"
+    } >"$overlay/kustomization.yaml"
+    "$programs/kubectl" kustomize "$overlay" | canonical >"$work/kustomize.json"
+    template --no-hooks --skip-tests --kube-version 1.37.2 --set namespace.create=true "$@" | canonical >"$work/helm.json"
+    diff "$work/kustomize.json" "$work/helm.json" | cut -c 1-400 >&2 || fail "$name: Kustomize's objects are not the chart's"
+    echo "  $name: $(wc -l <"$work/helm.json") objects, the same"
+    rm -rf "$overlay"
+}
+same base "" --set injection.create=false
+same injection components/injection
+same injection-v1beta1 components/injection-v1beta1 --set injection.apiVersion=v1beta1
+same monitoring components/monitoring --set injection.create=false \
+    --set monitoring.serviceMonitor.create=true --set monitoring.rules.create=true --set monitoring.dashboard.create=true
+same listener components/listener --set injection.create=false --set listener.enabled=true
+same openshift components/openshift --set injection.create=false --set cluster.layout=openshift
+echo "manifests: passed"
