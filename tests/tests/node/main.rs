@@ -30,5 +30,9 @@ mod packets;
 mod plane;
 mod pods;
 
+mod absent_image;
 mod delivery;
+mod hostile_volume;
 mod ready;
+mod root_pod;
+mod sanity;

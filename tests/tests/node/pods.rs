@@ -60,11 +60,11 @@ impl<'a> Namespace<'a> {
         for (key, value) in labels.as_object().into_iter().flatten() {
             all[key] = value.clone();
         }
-        let meta = |object: &str| json!({"name": object, "namespace": name});
-        cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": all}},
-            {"apiVersion": "v1", "kind": "Service", "metadata": meta("web"), "spec": {"ports": [{"name": "http", "port": 80}]}},
-        ]}))?;
+        cluster.apply(&json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": name, "labels": all},
+        }))?;
         let mut command = vec!["-n", name, "create", "configmap", "programs"];
         let mut files = Vec::new();
         for libc in [Libc::Glibc, Libc::Musl] {
@@ -77,15 +77,26 @@ impl<'a> Namespace<'a> {
         cluster.until("the namespace's account", || {
             Ok(cluster.get("serviceaccounts", name, "default").ok())
         })?;
-        let service = cluster.get("services", name, "web")?;
-        let web = service["spec"]["clusterIP"]
-            .as_str()
-            .context("no address")?;
-        Ok(Self {
+        let mut namespace = Self {
             cluster,
             name: name.to_owned(),
-            web: web.to_owned(),
-        })
+            web: String::new(),
+        };
+        namespace.web = namespace.service("web")?;
+        Ok(namespace)
+    }
+
+    /// Makes a Service without endpoints; returns its cluster address.
+    pub(crate) fn service(&self, name: &str) -> Result<String> {
+        self.cluster.apply(&json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name, "namespace": self.name},
+            "spec": {"ports": [{"name": "http", "port": 80}]},
+        }))?;
+        let service = self.cluster.get("services", &self.name, name)?;
+        let address = service["spec"]["clusterIP"].as_str();
+        Ok(address.context("no address")?.to_owned())
     }
 
     /// A pod of one container, `main`, as restricted Pod Security wants it.

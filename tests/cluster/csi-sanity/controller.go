@@ -1,0 +1,54 @@
+// A CSI controller for csi-sanity, whose tests of a node need volumes: it makes none, it only names them, with the
+// attributes that kubelet adds for an ephemeral inline volume.
+//
+//	csi-controller SOCKET
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc"
+)
+
+type controller struct {
+	csi.UnimplementedControllerServer
+}
+
+func (controller) CreateVolume(_ context.Context, request *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
+	return &csi.CreateVolumeResponse{Volume: &csi.Volume{
+		VolumeId: "csi-" + request.GetName(),
+		VolumeContext: map[string]string{
+			"csi.storage.k8s.io/ephemeral":           "true",
+			"csi.storage.k8s.io/pod.name":            "sanity",
+			"csi.storage.k8s.io/pod.namespace":       "default",
+			"csi.storage.k8s.io/pod.uid":             "11111111-2222-3333-4444-555555555555",
+			"csi.storage.k8s.io/serviceAccount.name": "default",
+		},
+	}}, nil
+}
+
+func (controller) DeleteVolume(context.Context, *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
+	return &csi.DeleteVolumeResponse{}, nil
+}
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: csi-controller SOCKET")
+		os.Exit(2)
+	}
+	listener, err := net.Listen("unix", os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	server := grpc.NewServer()
+	csi.RegisterControllerServer(server, controller{})
+	if err := server.Serve(listener); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
