@@ -9,7 +9,8 @@
 #            [--version V] [--name N] instead of Cargo.toml's version, and of nss-k8s
 #            [--with-loader]          the agent is linked dynamically: take its loader and libraries along
 #
-# Prints NAME:VERSION, the manifest's digest and the archive's size. The archive is what `ctr images import`,
+# Prints NAME:VERSION, the manifest's digest and the archive's size. With a bill, OUT.sbom.tar beside it is a layout
+# with one more manifest, a referrer that attaches the bill to the image in a registry. The archive is what `ctr images import`,
 # `docker load`, `podman load` and `skopeo copy oci-archive:` read: it names the image in all their ways.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -112,13 +113,33 @@ printf '{"schemaVersion":2,"mediaType":"%s.manifest.v1+json","config":{"mediaTyp
 manifest=$(store "$work/manifest")
 
 # The index names the image as the specification does (by its tag), and as containerd does (in full).
-printf '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
-printf '{"schemaVersion":2,"mediaType":"%s.index.v1+json","manifests":[{"mediaType":"%s.manifest.v1+json",%s,"platform":{"architecture":"%s","os":"linux"},"annotations":{"io.containerd.image.name":"docker.io/library/%s:%s","org.opencontainers.image.ref.name":"%s"}}]}' \
-    "$kind" "$kind" "$manifest" "$architecture" "$name" "$version" "$version" >"$layout/index.json"
+begin_layout() {
+    printf '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
+    printf '{"schemaVersion":2,"mediaType":"%s.index.v1+json","manifests":[%s]}' "$kind" "$1" >"$layout/index.json"
+}
+begin_layout "$(printf '{"mediaType":"%s.manifest.v1+json",%s,"platform":{"architecture":"%s","os":"linux"},"annotations":{"io.containerd.image.name":"docker.io/library/%s:%s","org.opencontainers.image.ref.name":"%s"}}' \
+    "$kind" "$manifest" "$architecture" "$name" "$version" "$version")"
 # Docker before version 25 knows only this form.
 printf '[{"Config":"blobs/sha256/%s","RepoTags":["%s:%s"],"Layers":["blobs/sha256/%s"]}]' \
     "$(digest_of "$config")" "$name" "$version" "$(digest_of "$layer")" >"$layout/manifest.json"
-
 pack "$layout" oci-layout index.json manifest.json blobs >"$work/archive.tar"
 mv "$work/archive.tar" "$out"
 printf '%s:%s sha256:%s %d bytes\n' "$name" "$version" "$(digest_of "$manifest")" "$(stat -c %s "$out")"
+
+# A manifest without an image, whose subject is ours. It has an archive of its own: podman refuses one of two manifests.
+[[ -n $bill ]] || exit 0
+layout=$work/referrer
+mkdir -p "$layout/blobs/sha256"
+cp "$bill/nss-k8s.cdx.json" "$work/bill"
+attached=$(store "$work/bill")
+printf '{}' >"$work/empty"
+empty=$(store "$work/empty")
+sbom=application/vnd.cyclonedx+json
+printf '{"schemaVersion":2,"mediaType":"%s.manifest.v1+json","artifactType":"%s","config":{"mediaType":"application/vnd.oci.empty.v1+json",%s},"layers":[{"mediaType":"%s",%s}],"subject":{"mediaType":"%s.manifest.v1+json",%s},"annotations":{"org.opencontainers.image.created":"%s"}}' \
+    "$kind" "$sbom" "$empty" "$sbom" "$attached" "$kind" "$manifest" "$created" >"$work/referrer.json"
+referrer=$(store "$work/referrer.json")
+begin_layout "$(printf '{"mediaType":"%s.manifest.v1+json","artifactType":"%s",%s,"annotations":{"org.opencontainers.image.ref.name":"%s-sbom"}}' \
+    "$kind" "$sbom" "$referrer" "$version")"
+pack "$layout" oci-layout index.json blobs >"$work/archive.tar"
+mv "$work/archive.tar" "${out%.tar}.sbom.tar"
+cp "$bill/nss-k8s.cdx.json" "${out%.tar}.cdx.json"

@@ -128,6 +128,44 @@ fn packing_twice_gives_the_same_bytes() -> Result<()> {
     Ok(())
 }
 
+/// Beside an archive with a bill lies one of a manifest that attaches the bill to the image: its subject is the image's
+/// manifest, its only layer the bill.
+#[test]
+fn the_bill_refers_to_the_image() -> Result<()> {
+    let place = tempfile::tempdir_in(scratch("image")?)?;
+    let bill = place.path().join("bill");
+    fs::create_dir(&bill)?;
+    fs::write(
+        bill.join("nss-k8s.cdx.json"),
+        "{\"bomFormat\":\"CycloneDX\"}",
+    )?;
+    let out = place.path().join("image.tar");
+    let around = format!("exec \"$0\" \"$@\" --bill '{}'", bill.display());
+    pack(&out, &around)?;
+    let image = Image::unpack(&out)?.json("index.json")?;
+    let referrer = Image::unpack(&place.path().join("image.sbom.tar"))?;
+    let index = referrer.json("index.json")?;
+    let [entry] = list(&index["manifests"])? else {
+        anyhow::bail!("not one manifest");
+    };
+    let manifest = referrer.described(entry)?;
+    let subject = &image["manifests"][0];
+    for key in ["mediaType", "digest", "size"] {
+        ensure!(manifest["subject"][key] == subject[key], "{manifest}");
+    }
+    ensure!(
+        manifest["artifactType"] == "application/vnd.cyclonedx+json",
+        "{manifest}"
+    );
+    let layer = referrer.described(&manifest["layers"][0])?;
+    ensure!(layer["bomFormat"] == "CycloneDX", "{layer}");
+    ensure!(
+        referrer.described(&manifest["config"])? == serde_json::json!({}),
+        "{manifest}"
+    );
+    Ok(())
+}
+
 /// What goes into pods is what the other tests test, byte by byte; nothing belongs to anybody but root, can be
 /// written by others, or changes its user.
 #[test]
