@@ -120,7 +120,8 @@ for folder in $(cgroups); do
 done
 
 began=$SECONDS
-unshare --net --mount --propagation private --pid --fork --mount-proc --kill-child=KILL "$here/inside.sh" "$@" &
+setpriv --pdeathsig KILL unshare --net --mount --propagation private --pid --fork --mount-proc --kill-child=KILL \
+    "$here/inside.sh" "$@" &
 run=$!
 status=0
 wait "$run" || status=$?

@@ -34,6 +34,7 @@ fn source_of(file: &str) -> Result<String> {
     for place in [
         folder.join(&name),
         folder.join("cluster").join(&name),
+        folder.join("node").join(&name),
         agent.join(&name),
     ] {
         if place.exists() {

@@ -32,6 +32,7 @@ mod pods;
 
 mod absent_image;
 mod delivery;
+mod development;
 mod hostile_volume;
 mod ready;
 mod root_pod;
