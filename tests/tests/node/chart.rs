@@ -1,7 +1,7 @@
 //! The chart under test: installed once, changed and put back by the tests that do so.
 
-use crate::cluster::Cluster;
-use anyhow::Result;
+use crate::{cluster::Cluster, machine};
+use anyhow::{Context, Result, ensure};
 use nss_k8s_tests::artifacts;
 use std::time::Instant;
 
@@ -40,4 +40,19 @@ pub(crate) fn upgrade(cluster: &Cluster, arguments: &[&str]) -> Result<()> {
 /// Waits until the DaemonSet's pods are those of its newest template, and ready.
 pub(crate) fn ready(cluster: &Cluster) -> Result<()> {
     cluster.wait_for(RELEASE, &["rollout", "status", "daemonset/nss-k8s"])
+}
+
+/// The process of the container `agent` or `csi` on the node, as the node counts: to kill, or to look at.
+pub(crate) fn process(cluster: &Cluster, container: &str) -> Result<u32> {
+    let pods = cluster.list("pods", RELEASE, "app.kubernetes.io/name=nss-k8s")?;
+    ensure!(pods.len() == 1, "{} pods of the DaemonSet", pods.len());
+    let statuses = ["initContainerStatuses", "containerStatuses"]
+        .into_iter()
+        .filter_map(|kind| pods[0]["status"][kind].as_array())
+        .flatten();
+    let id = statuses
+        .into_iter()
+        .find(|status| status["name"] == container)
+        .and_then(|status| status["containerID"].as_str());
+    machine::process_of(id.with_context(|| format!("no container {container}"))?)
 }
