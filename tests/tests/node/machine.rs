@@ -9,6 +9,7 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 /// Its name in the API.
@@ -24,7 +25,7 @@ const CONTAINERD: &str = "/run/containerd/containerd.sock";
 pub(crate) struct Machine {
     state: PathBuf,
     programs: PathBuf,
-    kubelet: Process,
+    kubelet: Mutex<Process>,
     _containerd: Process,
     _proxy: Process,
     _outside: Process,
@@ -49,7 +50,7 @@ impl Machine {
         Ok(Self {
             state: state.to_owned(),
             programs: programs.to_owned(),
-            kubelet: kubelet(state, programs)?,
+            kubelet: Mutex::new(kubelet(state, programs)?),
             _containerd: containerd,
             _proxy: proxy(state, programs)?,
             _outside: outside,
@@ -57,9 +58,10 @@ impl Machine {
     }
 
     /// Kills the kubelet and starts another; pods go on meanwhile.
-    pub(crate) fn restart_kubelet(&mut self) -> Result<()> {
-        self.kubelet.kill()?;
-        self.kubelet = kubelet(&self.state, &self.programs)?;
+    pub(crate) fn restart_kubelet(&self) -> Result<()> {
+        let mut running = self.kubelet.lock().unwrap_or_else(PoisonError::into_inner);
+        running.kill()?;
+        *running = kubelet(&self.state, &self.programs)?;
         Ok(())
     }
 }

@@ -31,9 +31,11 @@ mod plane;
 mod pods;
 
 mod absent_image;
+mod apiserver_down;
 mod delivery;
 mod development;
 mod hostile_volume;
 mod ready;
+mod restarts;
 mod root_pod;
 mod sanity;

@@ -5,13 +5,14 @@ use nss_k8s_tests::process::{Process, until};
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// The running programs. They end with the test's process namespace.
 pub(crate) struct Plane {
     state: PathBuf,
     programs: PathBuf,
-    server: Process,
+    server: Mutex<Process>,
     _etcd: Process,
     _controllers: Process,
     _scheduler: Process,
@@ -26,7 +27,7 @@ impl Plane {
         Ok(Self {
             state: state.to_owned(),
             programs: programs.to_owned(),
-            server,
+            server: Mutex::new(server),
             _etcd: etcd,
             _controllers: controllers(state, programs)?,
             _scheduler: scheduler(state, programs)?,
@@ -34,14 +35,18 @@ impl Plane {
     }
 
     /// Kills the API server, as a crash would. The controllers and the kubelet go on without it.
-    pub(crate) fn crash_server(&mut self) -> Result<()> {
-        self.server.kill()
+    pub(crate) fn crash_server(&self) -> Result<()> {
+        self.running().kill()
     }
 
     /// Starts the API server again and waits until it serves.
-    pub(crate) fn restart_server(&mut self) -> Result<()> {
-        self.server = server(&self.state, &self.programs)?;
+    pub(crate) fn restart_server(&self) -> Result<()> {
+        *self.running() = server(&self.state, &self.programs)?;
         wait_until_ready(&self.state, &self.programs)
+    }
+
+    fn running(&self) -> MutexGuard<'_, Process> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

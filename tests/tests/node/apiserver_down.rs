@@ -1,0 +1,57 @@
+//! Minutes without an API server.
+
+use crate::{
+    chart, cluster,
+    load::Load,
+    pods::{Image, Namespace},
+};
+use anyhow::{Result, ensure};
+use std::time::{Duration, Instant};
+
+/// For how long it is away.
+const OUTAGE: Duration = Duration::from_secs(120);
+
+/// Pods resolve cluster names without a packet all the while; what happens afterwards arrives.
+#[test]
+fn minutes_without_an_api_server_are_not_noticed() -> Result<()> {
+    let cluster = cluster::shared();
+    chart::installed(&cluster)?;
+    let namespace = Namespace::injected(&cluster, "no-api")?;
+    let inside = Load::cluster_names(&namespace, "inside", Image::Debian)?;
+    let musl = Load::cluster_names(&namespace, "musl", Image::Musl)?;
+    let outside = Load::outside_names(&namespace, "outside", Image::Debian)?;
+    inside.expect_silence()?;
+
+    cluster.plane.crash_server()?;
+    let gone = Instant::now();
+    // The length of the outage is what is tested; the load says that time passes.
+    while gone.elapsed() < OUTAGE {
+        inside.advance(100)?;
+    }
+    for load in [&inside, &musl] {
+        load.expect_silence()?;
+    }
+    outside.expect_no_failure()?;
+    ensure!(
+        cluster.kubectl(&["get", "--raw", "/readyz"]).is_err(),
+        "the API server was there"
+    );
+    cluster.plane.restart_server()?;
+
+    let address = namespace.service("afterwards")?;
+    cluster.until("the new service's name", || {
+        let answer = inside
+            .pod
+            .exec(&["sh", "-c", "getent ahostsv4 afterwards || true"]);
+        // The kubelet may still be finding its way back.
+        Ok(answer
+            .is_ok_and(|answer| answer.starts_with(&address))
+            .then_some(()))
+    })?;
+    for load in [&inside, &musl] {
+        println!("no API server: {:?}", load.expect_silence()?);
+    }
+    outside.expect_no_failure()?;
+    chart::ready(&cluster)?;
+    namespace.delete()
+}
