@@ -174,10 +174,8 @@ fn restarted(cluster: &Cluster, container: &str, before: u64) -> Result<()> {
 fn kill(process: u32) -> Result<()> {
     let process = libc::pid_t::try_from(process)?;
     // SAFETY: no memory is involved; the process is a container's of this run's own node.
-    ensure!(
-        unsafe { libc::kill(process, libc::SIGKILL) } == 0,
-        "kill {process}"
-    );
+    let refused = unsafe { libc::kill(process, libc::SIGKILL) };
+    ensure!(refused == 0, "kill {process}");
     Ok(())
 }
 
