@@ -47,9 +47,13 @@ explain: ## build build/nss-k8s-explain, which says inside any pod who answers a
 	cargo build --locked --quiet $(STATIC) -p nss-k8s-explain
 	@install -D -m 0755 $(TARGET)/$(HOST)/release/nss-k8s-explain $(CURDIR)/build/nss-k8s-explain
 
+# The stub refers to these weakly, and optimization over all crates makes that weak for the standard library, too: a
+# static link would leave them out, and the first call would be one to address 0 (docs/decisions/0033, 0039).
+HOST_FUNCTIONS := malloc calloc free getenv getauxval clock_gettime dlsym dl_iterate_phdr gai_strerror \
+	gnu_get_libc_version __errno_location __h_errno_location __res_state
 .PHONY: agent-static
 agent-static: ## build build/nss-k8s, the agent as the image holds it (release profile, linked statically)
-	cargo build --locked --quiet $(STATIC) -p nss-k8s-agent
+	cargo rustc --locked --quiet $(STATIC) -p nss-k8s-agent --bin nss-k8s -- $(HOST_FUNCTIONS:%=-Clink-arg=-Wl,-u,%)
 	@install -D -m 0755 $(TARGET)/$(HOST)/release/nss-k8s $(CURDIR)/build/nss-k8s
 
 # For tests: with IMAGE_PROFILE=dev the agent is the one that `make agent` builds (quick, large), with IMAGE_BILL=no
