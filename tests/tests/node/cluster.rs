@@ -178,6 +178,11 @@ impl Cluster {
         self.programs.join(name)
     }
 
+    /// Where keys and certificates lie: `NAME.key`, `NAME.crt`.
+    pub(crate) fn certificates(&self) -> PathBuf {
+        self.state.join("pki")
+    }
+
     /// A folder of this run, for a test's files.
     pub(crate) fn scratch(&self, name: &str) -> Result<PathBuf> {
         let folder = self.state.join("scratch").join(name);

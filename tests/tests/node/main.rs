@@ -39,3 +39,5 @@ mod ready;
 mod restarts;
 mod root_pod;
 mod sanity;
+mod uninstall;
+mod webhook;
