@@ -9,7 +9,7 @@ use alloc::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use core::{net::SocketAddr, time::Duration};
 use nss_k8s_tests::{
-    artifacts::{agent, explain, guests, repository, scratch},
+    artifacts::{agent, explain, fixture, guests, repository, scratch},
     dns::Script,
     pod::{Pod, Recipe},
     process::{Process, until},
@@ -216,6 +216,36 @@ fn the_programs_start_in_the_images_root() -> Result<()> {
     Ok(())
 }
 
+/// The agent publishes in there, and its commands read what it published: a link that leaves out what is referred to
+/// weakly starts well, and ends at the first look into a zone.
+#[test]
+fn the_agent_publishes_and_explains_in_the_images_root() -> Result<()> {
+    let root = Image::unpack(&archive()?)?.root()?;
+    let manifests = root.path().join("manifests");
+    fs::create_dir(&manifests)?;
+    fs::copy(fixture("fixtures/shop.yaml"), manifests.join("shop.yaml"))?;
+    fs::create_dir_all(root.path().join("run/nss-k8s/node"))?;
+    let pod = Pod::start(Recipe::default())?;
+    let mut command = agent_inside(&pod, &root);
+    command.args(["--manifests", "/manifests"]);
+    let mut agent = Process::start(&mut command, root.path().join("log"))?;
+    until("the zone to be live", || {
+        let status = of_the_node(&root, &["status"]).output()?;
+        Ok(status.status.success().then_some(()))
+    })
+    .with_context(|| agent.last_words())?;
+    let text = output(&mut of_the_node(
+        &root,
+        &["query", "api", "--namespace", "shop", "--explain"],
+    ))?;
+    agent.kill()?;
+    ensure!(
+        text.contains("10.96.1.10") && text.contains("answered by: the zone"),
+        "{text}"
+    );
+    Ok(())
+}
+
 /// A kubeconfig names the API server; the pod's DNS server must answer, through the image's own resolver.
 #[test]
 fn the_agent_finds_an_api_server_by_name() -> Result<()> {
@@ -376,6 +406,16 @@ fn agent_inside(pod: &Pod, root: &TempDir) -> Command {
         "--dir",
         "/run/nss-k8s/node",
     ]);
+    command
+}
+
+/// One of the agent's commands in the image's root, about the zone in there.
+fn of_the_node(root: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = inside(root);
+    command
+        .arg("/nss-k8s")
+        .args(arguments)
+        .args(["--dir", "/run/nss-k8s/node"]);
     command
 }
 
