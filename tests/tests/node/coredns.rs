@@ -22,7 +22,10 @@ const COREFILE: &str = ".:53 {
         ttl 5
     }
     forward . 198.51.100.53
-    cache 5
+    cache 30 {
+        disable success cluster.local
+        disable denial cluster.local
+    }
     loop
     reload
     loadbalance

@@ -35,6 +35,7 @@ mod apiserver_down;
 mod delivery;
 mod development;
 mod hostile_volume;
+mod latency;
 mod ready;
 mod restarts;
 mod root_pod;

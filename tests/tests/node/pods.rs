@@ -68,8 +68,10 @@ impl<'a> Namespace<'a> {
         let mut command = vec!["-n", name, "create", "configmap", "programs"];
         let mut files = Vec::new();
         for libc in [Libc::Glibc, Libc::Musl] {
-            let program = probe::program("load", libc)?;
-            files.push(format!("--from-file={}", program.display()));
+            for name in ["load", "await"] {
+                let program = probe::program(name, libc)?;
+                files.push(format!("--from-file={}", program.display()));
+            }
         }
         command.extend(files.iter().map(String::as_str));
         cluster.kubectl(&command)?;
