@@ -36,6 +36,7 @@ mod delivery;
 mod development;
 mod hostile_volume;
 mod latency;
+mod listener;
 mod ready;
 mod restarts;
 mod root_pod;
