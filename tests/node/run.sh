@@ -77,9 +77,11 @@ part "Kubernetes" kubernetes
 part "containerd" runtime
 part "images of the tests' pods" tests/node/images.sh "$programs" "$cache/node-images"
 part "the image under test" image
+part "the image of another release" tests/node/other-release.sh "$NSS_K8S_IMAGE" "$root/build/other-release/image.tar"
 part "the tests, compiled" tests
 
 export NSS_K8S_NODE_PROGRAMS=$programs NSS_K8S_NODE_IMAGES=$cache/node-images NSS_K8S_IMAGE
+export NSS_K8S_NODE_OTHER=$root/build/other-release/image.tar
 export NSS_K8S_NODE_CNI=$debian/containernetworking-plugins/usr/lib/cni
 export NSS_K8S_NODE_CGROUP=nss-k8s-node.$$
 export PATH=$programs:$debian/containerd/usr/bin:$debian/runc/usr/sbin:$PATH

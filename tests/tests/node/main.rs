@@ -42,4 +42,5 @@ mod restarts;
 mod root_pod;
 mod sanity;
 mod uninstall;
+mod upgrade;
 mod webhook;
