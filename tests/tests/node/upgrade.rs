@@ -140,9 +140,10 @@ fn library(pod: &Pod<'_>) -> Result<String> {
     Ok(first)
 }
 
-/// The releases whose libraries lie on the node.
+/// The releases whose libraries lie on the node; hidden names are the driver's own.
 fn versions() -> Result<BTreeSet<String>> {
-    fs::read_dir("/run/nss-k8s/node/lib")?
+    let names = fs::read_dir("/run/nss-k8s/node/lib")?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect()
+        .filter(|name: &Result<String>| name.as_ref().map_or(true, |name| !name.starts_with('.')));
+    names.collect()
 }
