@@ -89,6 +89,10 @@ test: prepare guests agent explain ## everything that needs no Go
 test-cluster: prepare guests agent ## against a real etcd, kube-apiserver, controller-manager and CoreDNS (needs Go)
 	@tests/cluster/run.sh
 
+.PHONY: test-manifests
+test-manifests: prepare ## the chart and Kustomize: the same objects, valid for Kubernetes 1.30 to 1.37 (needs Go)
+	@tests/manifests/run.sh
+
 .PHONY: test-node
 test-node: prepare guests agent explain ## the image and the chart on a real kubelet and containerd (root; needs Go)
 	@tests/node/run.sh

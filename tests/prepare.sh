@@ -4,7 +4,7 @@
 set -euo pipefail
 declare -A wanted=(
     [musl-gcc]=musl-tools [unbound]=unbound [ip]=iproute2 [readelf]=binutils
-    [gcc]=gcc [unshare]=util-linux [valgrind]=valgrind [openssl]=openssl [python3]=python3 [curl]=curl [strace]=strace [nft]=nftables [dnsperf]=dnsperf [jq]=jq
+    [gcc]=gcc [unshare]=util-linux [valgrind]=valgrind [openssl]=openssl [python3]=python3 [curl]=curl [strace]=strace [nft]=nftables [dnsperf]=dnsperf [jq]=jq [unzip]=unzip
     # Programs that resolve names, for tests/tests/programs.
     [node]=nodejs [javac]=default-jdk-headless [ruby]=ruby [php]=php-cli [perl]=perl [wget]=wget
     [debootstrap]=debootstrap

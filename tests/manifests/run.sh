@@ -125,4 +125,18 @@ same monitoring components/monitoring --set injection.create=false \
     --set monitoring.serviceMonitor.create=true --set monitoring.rules.create=true --set monitoring.dashboard.create=true
 same listener components/listener --set injection.create=false --set listener.enabled=true
 same openshift components/openshift --set injection.create=false --set cluster.layout=openshift
+
+# The patch for fixed workloads: the annotated ones have the volume and the mounts beside their own, and are valid.
+"$programs/kubectl" kustomize --load-restrictor LoadRestrictionsNone "$here/workloads" >"$work/workloads.yaml"
+for release in "${releases[@]}"; do
+    conform "$release" "$work/workloads.yaml" >/dev/null
+done
+canonical <"$work/workloads.yaml" | jq -es '
+    map(. as $object | (.spec.jobTemplate.spec // .spec).template.spec
+        | {name: $object.metadata.name, volumes: [.volumes[]? | .name], mounts: [.containers[] | select(.name == "app") | .volumeMounts[]?.mountPath]})
+    | (map(select(.name == "patched")) | length == 5
+        and all((.volumes | index("nss-k8s")) and (.mounts | index("/run/nss-k8s")) and (.mounts | index("/etc/ld.so.preload"))))
+    and (map(select(.name == "left-alone")) | length == 1 and all(.volumes == [] and .mounts == []))
+    and (map(select(.mounts | index("/data"))) | length == 4)' >/dev/null || fail "the component for workloads"
+echo "  workloads: patched"
 echo "manifests: passed"

@@ -9,7 +9,7 @@
 set -euo pipefail
 folder=${1:?usage: schemas.sh FOLDER VERSION...}
 shift
-kinds='["ConfigMap","Namespace","Pod","ResourceQuota","Service","ServiceAccount","DaemonSet","Deployment","Job",
+kinds='["ConfigMap","Namespace","Pod","ResourceQuota","Service","ServiceAccount","DaemonSet","Deployment","StatefulSet","Job","CronJob",
     "ClusterRole","ClusterRoleBinding","RoleBinding","CSIDriver","FlowSchema","PriorityLevelConfiguration",
     "MutatingAdmissionPolicy","MutatingAdmissionPolicyBinding"]'
 
@@ -37,7 +37,9 @@ convert() {
 }
 
 for version; do
-    [[ -e $folder/$version/complete ]] && continue
+    # Made again when this script makes other ones.
+    made=$(sha256sum <"${BASH_SOURCE[0]}")
+    [[ $(cat "$folder/$version/complete" 2>/dev/null) != "$made" ]] || continue
     echo "making schemas of Kubernetes $version" >&2
     cache=$(mktemp -d)
     # Go makes its cache read-only.
@@ -53,7 +55,7 @@ for version; do
             jq -c .schema <<<"$line" >"$folder/$version/$(jq -r .file <<<"$line").json"
         done
     done
-    touch "$folder/$version/complete"
+    echo "$made" >"$folder/$version/complete"
     chmod -R u+w "$cache"
     rm -rf "$cache"
     trap - EXIT

@@ -74,6 +74,7 @@ export NSS_K8S_GUESTS=${NSS_K8S_GUESTS:-$root/build/guests}
 tests() { cargo test --locked --quiet --no-run -p nss-k8s-tests --features node --test node; }
 
 part "Kubernetes" kubernetes
+(($#)) || part "the manifests" tests/manifests/run.sh
 part "containerd" runtime
 part "images of the tests' pods" tests/node/images.sh "$programs" "$cache/node-images"
 part "the image under test" image

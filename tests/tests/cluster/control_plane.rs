@@ -1,6 +1,6 @@
 //! A real control plane on this namespace's loopback: etcd, kube-apiserver, kube-controller-manager.
 
-use crate::{api::Api, objects::Namespace};
+use crate::{api::Api, injection, objects::Namespace};
 use anyhow::{Context, Result, bail};
 use nss_k8s_tests::artifacts;
 pub(crate) use nss_k8s_tests::process::{Process, until, until_within};
@@ -177,10 +177,7 @@ impl ControlPlane {
             "/apis/rbac.authorization.k8s.io/v1/clusterroles",
             &json!({
                 "metadata": {"name": AGENT_USER},
-                "rules": [
-                    {"apiGroups": [""], "resources": ["services", "namespaces"], "verbs": ["list", "watch"]},
-                    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
-                ],
+                "rules": agent_rules()?,
             }),
         )?;
         api.create(
@@ -214,6 +211,15 @@ impl ControlPlane {
         )?;
         Ok(())
     }
+}
+
+/// What the chart lets the agent do.
+fn agent_rules() -> Result<Value> {
+    let installed = injection::manifests("base")?;
+    let role = installed
+        .into_iter()
+        .find(|object| object["kind"] == "ClusterRole");
+    Ok(role.context("no ClusterRole is installed")?["rules"].clone())
 }
 
 fn start_etcd(state: &Path) -> Result<Process> {

@@ -29,6 +29,7 @@ mod access;
 mod faults;
 mod faults_external;
 mod golang;
+mod injection;
 mod latency;
 mod listener_live;
 mod live;
