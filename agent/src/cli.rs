@@ -20,6 +20,8 @@ pub struct Cli {
 pub enum Command {
     /// Publish the cluster's zone and keep it in step
     Agent(Box<AgentArgs>),
+    /// Give each pod its directory: the driver of the inline volumes
+    Csi(Box<crate::csi::CsiArgs>),
     /// Ask the published zone as a process would, and say why it answers so
     Query(QueryArgs),
     /// Say what nss-k8s would change for the programs of a cluster, and which options to set

@@ -3,6 +3,7 @@
 use crate::{
     cli::{Cli, Command, ConfigCommand},
     config::{Config, ConfigError},
+    csi::{self, CsiArgs, CsiCommand},
     pods,
     report::one_line,
     run, status, switch,
@@ -16,11 +17,12 @@ const LOG_FILTER: &str = "info,kube_client::client::builder=off";
 
 /// Runs what the command line asks for.
 pub fn execute(cli: Cli) -> ExitCode {
-    if !matches!(cli.command, Command::Agent(_)) {
+    if !matches!(cli.command, Command::Agent(_) | Command::Csi(_)) {
         die_of_closed_pipes();
     }
     let result = match cli.command {
         Command::Agent(args) => agent(*args),
+        Command::Csi(args) => csi(*args),
         Command::Query(args) => crate::query::query(&args),
         Command::Preflight(args) => Ok(crate::preflight::preflight(&args)),
         Command::Removable(args) => crate::removal::removable(&args),
@@ -70,12 +72,7 @@ fn die_of_closed_pipes() {
 
 /// Runs the agent on a small runtime: a node has better uses for its cores.
 fn agent(args: crate::cli::AgentArgs) -> Result<ExitCode> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    log();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -85,4 +82,27 @@ fn agent(args: crate::cli::AgentArgs) -> Result<ExitCode> {
     // Tasks in the middle of a request are not waited for.
     runtime.shutdown_background();
     result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Runs the driver of pods' volumes on one thread: it is small, and does one thing at a time.
+fn csi(args: CsiArgs) -> Result<ExitCode> {
+    if let Some(CsiCommand::Probe { endpoint }) = &args.command {
+        return csi::probe(endpoint).map(|()| ExitCode::SUCCESS);
+    }
+    log();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(csi::run(args)).map(|()| ExitCode::SUCCESS)
+}
+
+/// Logs to standard error, as `RUST_LOG` says.
+fn log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
 }

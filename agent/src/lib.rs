@@ -17,6 +17,7 @@ pub mod answer;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod csi;
 pub mod dump;
 pub mod external;
 pub mod forward;

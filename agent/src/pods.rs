@@ -201,6 +201,8 @@ impl<S: Service> Pods<S> {
                 .file_name()
                 .to_str()
                 .is_some_and(|id| pods.contains_key(id));
+            // Registered since we looked: entries are written before directories are made.
+            let known = known || registry(&self.base).join(entry.file_name()).exists();
             if !known {
                 match entry.file_type()?.is_dir() {
                     true => fs::remove_dir_all(entry.path())?,
@@ -298,7 +300,7 @@ fn registered(base: &Path) -> io::Result<BTreeMap<String, Result<Pod, String>>> 
 }
 
 /// Whether a text may name a pod: a file name that is not hidden.
-fn is_id(text: &str) -> bool {
+pub(crate) fn is_id(text: &str) -> bool {
     let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !text.is_empty() && text.len() <= 200 && !text.starts_with('.') && text.chars().all(sound)
 }

@@ -1,0 +1,193 @@
+//! What is mounted where (`/proc/self/mountinfo`, proc_pid_mountinfo(5)), and how a pod's directory
+//! comes to its target.
+
+use super::sys;
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::unix::{ffi::OsStringExt, fs::MetadataExt},
+    path::{Path, PathBuf},
+    thread,
+};
+
+/// Mounts on one target that are taken off at most; more than one is an accident already.
+const STACKED: usize = 16;
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mount {
+    /// Where.
+    pub(super) point: PathBuf,
+    /// Which file system, such as `tmpfs`.
+    pub(super) kind: String,
+    /// Mounts below it spread to other mount namespaces.
+    pub(super) shared: bool,
+}
+
+/// The mounts of this process's namespace, a later one on top of an earlier one.
+pub(super) fn all() -> io::Result<Vec<Mount>> {
+    Ok(parse(&fs::read("/proc/self/mountinfo")?))
+}
+
+/// The mount whose mount point this is, the one on top.
+pub(super) fn at(point: &Path) -> io::Result<Option<Mount>> {
+    let mounts = all()?.into_iter();
+    Ok(mounts.rev().find(|mount| mount.point == point))
+}
+
+/// The mount that a path lies in.
+pub(super) fn around(path: &Path) -> io::Result<Option<Mount>> {
+    let mounts = all()?.into_iter().rev();
+    Ok(mounts
+        .filter(|mount| path.starts_with(&mount.point))
+        .max_by_key(|mount| mount.point.components().count()))
+}
+
+/// Shows `source` at `target`, read-only from the first moment on, wherever the target's mount spreads.
+///
+/// What spreads is a copy with the flags of that moment; a mount that is made read-only afterwards is
+/// so in one namespace only. Where the kernel cannot change a mount before it is attached (before
+/// 5.12), the flags are set on a bind that nobody else sees, and that one is bound.
+pub(super) fn show(source: &Path, target: &Path) -> io::Result<()> {
+    match show_clone(source, target) {
+        Err(error) if lacks_call(&error) => show_from_aside(source, target),
+        shown => shown,
+    }
+}
+
+/// Whether the kernel, or a filter of system calls, knows nothing of new ones.
+fn lacks_call(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
+}
+
+fn show_clone(source: &Path, target: &Path) -> io::Result<()> {
+    let mount = sys::clone_mount(source)?;
+    sys::seal(&mount)?;
+    sys::attach(&mount, target)
+}
+
+/// In a thread with a mount namespace of its own: what it makes aside goes with it, what it binds on
+/// the target spreads.
+fn show_from_aside(source: &Path, target: &Path) -> io::Result<()> {
+    let around = around(source)?.ok_or(io::ErrorKind::NotFound)?;
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            sys::unshare_mounts()?;
+            sys::make_private(&around.point)?;
+            sys::bind(source, source)?;
+            sys::make_read_only(source)?;
+            sys::make_private(source)?;
+            sys::bind(source, target)
+        });
+        let ended = thread.join();
+        ended.unwrap_or_else(|_| Err(io::Error::other("the thread that binds failed")))
+    })
+}
+
+/// Whether `target` shows `source`, and nothing else does so below it.
+pub(super) fn shows(source: &Path, target: &Path) -> io::Result<bool> {
+    if at(target)?.is_none() {
+        return Ok(false);
+    }
+    let (source, target) = (fs::metadata(source)?, fs::metadata(target)?);
+    Ok(source.dev() == target.dev() && source.ino() == target.ino())
+}
+
+/// Takes off everything that is mounted on `target`; nothing is fine, too.
+pub(super) fn clear(target: &Path) -> io::Result<()> {
+    for _ in 0..STACKED {
+        if at(target)?.is_none() {
+            return Ok(());
+        }
+        match sys::unmount(target, false) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => sys::unmount(target, true)?,
+            done => done?,
+        }
+    }
+    Err(io::Error::other("too many mounts on one target"))
+}
+
+/// Each line: id, parent, device, root, point, options, tags up to a dash, then type, source and
+/// options of the file system.
+fn parse(text: &[u8]) -> Vec<Mount> {
+    let lines = text.split(|byte| *byte == b'\n');
+    lines.filter_map(parse_line).collect()
+}
+
+fn parse_line(line: &[u8]) -> Option<Mount> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let point = unescape(fields.nth(4)?);
+    let mut tags = fields.skip(1);
+    let mut shared = false;
+    for tag in tags.by_ref().take_while(|tag| *tag != b"-") {
+        shared |= tag.starts_with(b"shared:");
+    }
+    Some(Mount {
+        point: PathBuf::from(OsString::from_vec(point)),
+        kind: String::from_utf8_lossy(tags.next()?).into_owned(),
+        shared,
+    })
+}
+
+/// Space, tab, newline and backslash are written as a backslash and three octal digits.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut rest = text;
+    let mut plain = Vec::with_capacity(text.len());
+    while let Some((first, tail)) = rest.split_first() {
+        let escape = (*first == b'\\')
+            .then(|| tail.split_at_checked(3))
+            .flatten();
+        let digits = escape.and_then(|(digits, after)| {
+            let text = core::str::from_utf8(digits).ok()?;
+            Some((u8::from_str_radix(text, 8).ok()?, after))
+        });
+        match digits {
+            Some((byte, after)) => {
+                plain.push(byte);
+                rest = after;
+            }
+            None => {
+                plain.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_mountinfo_are_read() {
+        let text = b"36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw\n\
+            40 36 0:5 / /a\\040b\\134c rw shared:7 master:2 - tmpfs nss-k8s rw,size=8k\n\
+            41 36 0:6 / /plain rw - proc proc rw\ngarbage\n";
+        let mount = |point: &str, kind: &str, shared| Mount {
+            point: point.into(),
+            kind: kind.to_owned(),
+            shared,
+        };
+        let wanted = [
+            mount("/mnt2", "ext3", false),
+            mount("/a b\\c", "tmpfs", true),
+            mount("/plain", "proc", false),
+        ];
+        assert_eq!(parse(text), wanted);
+    }
+
+    #[test]
+    fn broken_escapes_are_kept() {
+        assert_eq!(unescape(b"a\\9b\\04"), b"a\\9b\\04");
+        assert_eq!(unescape(b"\\011"), b"\t");
+    }
+
+    #[test]
+    fn this_machine_has_mounts() {
+        assert!(at(Path::new("/proc")).unwrap().is_some());
+        assert_eq!(at(Path::new("/proc/self")).unwrap(), None);
+        let around = around(Path::new("/proc/self/status")).unwrap().unwrap();
+        assert_eq!(around.point, Path::new("/proc"));
+    }
+}

@@ -1,0 +1,78 @@
+//! The registry that driver and agent share: `private/pods/<id>`, one entry for each volume. Written
+//! before a pod's directory is made and removed before it is removed, so whoever finds a directory
+//! without an entry may remove it.
+
+use super::libraries::entries;
+use crate::pods;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Unfinished entries begin so.
+const DRAFT: &str = ".csi.";
+
+/// Whose directory it is. The agent reads the namespace; entries made by hand have nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct Entry {
+    /// The pod's namespace, which decides what the directory holds.
+    pub(super) namespace: String,
+    /// Where kubelet wants it mounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) target: Option<PathBuf>,
+    /// The pod's name, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) pod: String,
+    /// The pod's uid.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) uid: String,
+}
+
+/// The entry of one volume.
+pub(super) fn read(base: &Path, id: &str) -> io::Result<Option<Entry>> {
+    match fs::read(pods::registry(base).join(id)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        text => Ok(Some(serde_json::from_slice(&text?)?)),
+    }
+}
+
+/// All entries; one that cannot be read is an error of its own.
+pub(super) fn all(base: &Path) -> io::Result<BTreeMap<String, io::Result<Entry>>> {
+    let mut found = BTreeMap::new();
+    for id in entries(&pods::registry(base))? {
+        if let Some(entry) = read(base, &id).transpose() {
+            found.insert(id, entry);
+        }
+    }
+    Ok(found)
+}
+
+/// Writes an entry, in one step.
+pub(super) fn write(base: &Path, id: &str, entry: &Entry) -> io::Result<()> {
+    let registry = pods::registry(base);
+    let draft = registry.join(format!("{DRAFT}{id}"));
+    fs::write(&draft, serde_json::to_string(entry)? + "\n")?;
+    fs::rename(draft, registry.join(id))
+}
+
+/// Removes an entry that may be gone.
+pub(super) fn remove(base: &Path, id: &str) -> io::Result<()> {
+    super::libraries::remove_all(&pods::registry(base).join(id))
+}
+
+/// Removes what a driver left that was killed while it wrote.
+pub(super) fn sweep(base: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(pods::registry(base))? {
+        let entry = entry?;
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(DRAFT.as_bytes())
+        {
+            super::libraries::remove_all(&entry.path())?;
+        }
+    }
+    Ok(())
+}

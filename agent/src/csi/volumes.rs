@@ -1,0 +1,392 @@
+//! Publishing and taking away pods' directories: plain system calls in an order that can be broken
+//! off anywhere and begun again. One task runs all of it, so nothing here happens twice at a time.
+//!
+//! ```text
+//!   publish:    entry > directory > zone by the table > libraries > etc/ld.so.preload > bind mount
+//!   unpublish:  bind mounts > target > entry > directory > libraries that nobody names
+//! ```
+//!
+//! `etc/ld.so.preload` comes last, and with it the directory is sealed: which libraries a pod loads is
+//! decided once, at its start.
+
+use super::{
+    filesystem::{Filesystem, make_directory, with_room},
+    identity::{Identity, check_id, check_target, pod_directory},
+    libraries::{self, EXPLAIN, Libraries, PRELOADED, entries, remove_all},
+    mounts,
+    registry::{self, Entry},
+};
+use crate::{pods, switch::Switch, table::Table};
+use std::{
+    collections::HashMap,
+    fs, io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt, symlink},
+    path::{Path, PathBuf},
+};
+
+/// Where pods mount their directory.
+const IN_PODS: &str = "/run/nss-k8s";
+/// The directory of libraries in pods that are to load none.
+const NONE: &str = "none";
+/// In every pod, whatever is loaded: the directory of its libraries, for those who name them in an
+/// environment variable. It is written once, like `etc/ld.so.preload`.
+const STABLE: &str = "preload";
+/// What a class's pods see; the agent adds the socket.
+const SHARED: [&str; 2] = ["zone.v1", "external.v1"];
+/// What glibc would do without a file, and our module, in the way that decides alone where it can.
+const NSSWITCH: &str = "passwd: files\ngroup: files\nshadow: files\n\
+                        hosts: files k8s [!UNAVAIL=return] dns\n";
+const NSSWITCH_WITHOUT: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n";
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The call makes no sense, and will not when it is repeated.
+    #[error("{0}")]
+    Argument(&'static str),
+    /// The id is another volume's.
+    #[error("the volume is published already, for {0}")]
+    Taken(String),
+    /// The operating system refused something; a repetition may succeed.
+    #[error("cannot {action}: {source}")]
+    System {
+        /// What was to be done.
+        action: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// What has been done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) published: u64,
+    pub(super) unpublished: u64,
+    pub(super) failed: u64,
+    /// Volumes whose pod went without kubelet taking the volume away.
+    pub(super) collected: u64,
+}
+
+/// All volumes of the node.
+#[derive(Debug)]
+pub(super) struct Volumes {
+    filesystem: Filesystem,
+    libraries: Libraries,
+    nsswitch: bool,
+    pub(super) counts: Counts,
+}
+
+impl Volumes {
+    /// On a file system that is mounted, with libraries that are installed.
+    pub(super) fn new(filesystem: Filesystem, libraries: Libraries, nsswitch: bool) -> Self {
+        Self {
+            filesystem,
+            libraries,
+            nsswitch,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Where the volumes are.
+    pub(super) fn filesystem(&self) -> &Filesystem {
+        &self.filesystem
+    }
+
+    /// The build that new pods get.
+    pub(super) fn version(&self) -> &str {
+        &self.libraries.version
+    }
+
+    /// Gives a pod its directory. What was left half-done is completed; what is done stays.
+    pub(super) fn publish(
+        &mut self,
+        id: &str,
+        target: &str,
+        attributes: &HashMap<String, String>,
+    ) -> Result<(), Failure> {
+        let published = self.try_publish(id, target, attributes);
+        match &published {
+            Ok(()) => self.counts.published += 1,
+            Err(_) => self.counts.failed += 1,
+        }
+        published
+    }
+
+    fn try_publish(
+        &mut self,
+        id: &str,
+        target: &str,
+        attributes: &HashMap<String, String>,
+    ) -> Result<(), Failure> {
+        check_id(id).map_err(Failure::Argument)?;
+        let target = check_target(target).map_err(Failure::Argument)?;
+        let identity = Identity::of(attributes, &target).map_err(Failure::Argument)?;
+        let base = self.filesystem.base().to_owned();
+        let entry = Entry {
+            namespace: identity.namespace,
+            target: Some(target.clone()),
+            pod: identity.pod,
+            uid: identity.uid,
+        };
+        // An entry that cannot be read is written again.
+        let known = registry::read(&base, id).unwrap_or_default();
+        if let Some(known) = &known
+            && (&known.namespace, &known.uid) != (&entry.namespace, &entry.uid)
+        {
+            let Entry { namespace, pod, .. } = known;
+            return Err(Failure::Taken(format!("{namespace}/{pod}")));
+        }
+        let directory = base.join("pod").join(id);
+        let done = self.complete(id, &entry, known.as_ref() == Some(&entry), &target);
+        if done.is_err() && !mounts::shows(&directory, &target).unwrap_or(false) {
+            // Kubelet does not call again to clear up after a call that failed for good.
+            if let Err(error) = self.withdraw(id, &target) {
+                tracing::warn!(id, %error, "what was begun could not be withdrawn");
+            }
+        }
+        done
+    }
+
+    /// Does what is missing.
+    fn complete(
+        &self,
+        id: &str,
+        entry: &Entry,
+        registered: bool,
+        target: &Path,
+    ) -> Result<(), Failure> {
+        let base = self.filesystem.base();
+        let directory = base.join("pod").join(id);
+        if !registered {
+            with_room(&self.filesystem, || registry::write(base, id, entry))
+                .map_err(failed("register the volume"))?;
+        }
+        with_room(&self.filesystem, || make_directory(&directory, 0o755))
+            .map_err(failed("make the pod's directory"))?;
+        let table = Table::read(base).unwrap_or_else(|error| {
+            tracing::warn!("{error:#}");
+            None
+        });
+        let injected = self.is_injected(&entry.namespace, table.as_ref());
+        if !is_sealed(&directory) {
+            let sealed = with_room(&self.filesystem, || self.fill(&directory, injected));
+            let sealed = match sealed {
+                // Better without us than not at all.
+                Err(error) if injected && error.kind() == io::ErrorKind::StorageFull => {
+                    tracing::error!(
+                        id,
+                        "the file system is full: the pod starts without libraries"
+                    );
+                    self.fill(&directory, false)
+                }
+                sealed => sealed,
+            };
+            sealed.map_err(failed("fill the pod's directory"))?;
+        }
+        if let Some(zone) = table
+            .as_ref()
+            .and_then(|table| table.entry(&entry.namespace))
+            && pods::is_id(&zone.view)
+        {
+            link_zone(&base.join("view").join(&zone.view), &directory)
+                .map_err(failed("link the zone"))?;
+        }
+        show(&directory, target)
+    }
+
+    /// Whether new pods of a namespace load the libraries. An agent that has not written its table
+    /// yet has said nothing against it.
+    fn is_injected(&self, namespace: &str, table: Option<&Table>) -> bool {
+        if Switch::new(self.filesystem.base()).is_off() {
+            return false;
+        }
+        let Some(table) = table else { return true };
+        let refused = table.refused_builds.contains(&nss_k8s_stub::BUILD);
+        let wanted = table.entry(namespace).is_none_or(|entry| entry.inject);
+        !table.disabled && !refused && wanted
+    }
+
+    /// Fills a directory that is not sealed and seals it.
+    fn fill(&self, directory: &Path, injected: bool) -> io::Result<()> {
+        let lib = directory.join("lib");
+        let etc = directory.join("etc");
+        remove_all(&lib)?;
+        make_directory(&lib, 0o755)?;
+        make_directory(&etc, 0o755)?;
+        let version = if injected { self.version() } else { NONE };
+        let folder = lib.join(version);
+        make_directory(&folder, 0o755)?;
+        let mut preload = String::new();
+        for file in &self.libraries.files {
+            if injected || file == EXPLAIN {
+                fs::hard_link(self.libraries.directory.join(file), folder.join(file))?;
+            }
+        }
+        if injected {
+            for file in PRELOADED {
+                preload += &format!("{IN_PODS}/lib/{version}/{file}\n");
+            }
+        } else {
+            fs::hard_link(self.libraries.nothing(), folder.join(PRELOADED[0]))?;
+        }
+        symlink(version, lib.join(STABLE))?;
+        if self.nsswitch {
+            let text = if injected { NSSWITCH } else { NSSWITCH_WITHOUT };
+            write(&etc.join("nsswitch.conf"), text)?;
+        }
+        write(&etc.join("ld.so.preload"), &preload)
+    }
+
+    /// Takes a pod's directory away; what is gone already is fine.
+    pub(super) fn unpublish(&mut self, id: &str, target: &str) -> Result<(), Failure> {
+        let unpublished = check_id(id)
+            .and_then(|()| check_target(target))
+            .map_err(Failure::Argument)
+            .and_then(|target| self.withdraw(id, &target));
+        match &unpublished {
+            Ok(()) => self.counts.unpublished += 1,
+            Err(_) => self.counts.failed += 1,
+        }
+        unpublished
+    }
+
+    fn withdraw(&self, id: &str, target: &Path) -> Result<(), Failure> {
+        let base = self.filesystem.base();
+        if let Some(target) = resolve(target).map_err(failed("look at the target's parent"))? {
+            mounts::clear(&target).map_err(failed("unmount the target"))?;
+            match fs::remove_dir(&target) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.map_err(failed("remove the target"))?,
+            }
+        }
+        // Whoever asks for another target than the volume's own has that one cleared, no more.
+        let elsewhere = registry::read(base, id).ok().flatten();
+        let elsewhere = elsewhere.and_then(|entry| entry.target);
+        if let Some(other) = elsewhere.filter(|other| other != target)
+            && mounts::at(&other).is_ok_and(|mount| mount.is_some())
+        {
+            return Ok(());
+        }
+        registry::remove(base, id).map_err(failed("remove the volume's entry"))?;
+        let directory = base.join("pod").join(id);
+        // The agent may be putting a link in at this moment, having read the entry before.
+        remove_all(&directory)
+            .or_else(|_| remove_all(&directory))
+            .map_err(failed("remove the pod's directory"))?;
+        if let Err(error) = libraries::collect(base, self.version()) {
+            tracing::warn!(%error, "libraries that no pod names could not be removed");
+        }
+        Ok(())
+    }
+
+    /// Takes away what kubelet forgot: volumes of pods whose directory it has removed, and
+    /// directories that have no entry. Returns how many volumes there are.
+    pub(super) fn collect(&mut self) -> io::Result<usize> {
+        let base = self.filesystem.base().to_owned();
+        let mut volumes = 0;
+        for (id, entry) in registry::all(&base)? {
+            let Ok(entry) = entry else {
+                tracing::warn!(id, "the volume's entry cannot be read");
+                continue;
+            };
+            volumes += 1;
+            // Entries made by hand have no target.
+            let Some(target) = entry.target else { continue };
+            let Some((pods, pod)) = pod_directory(&target, &entry.uid) else {
+                continue;
+            };
+            // Without the directory of all pods nothing is known of any of them.
+            if !pods.is_dir() || fs::symlink_metadata(pod).is_ok() {
+                continue;
+            }
+            match self.withdraw(&id, &target) {
+                Ok(()) => {
+                    volumes -= 1;
+                    self.counts.collected += 1;
+                    tracing::info!(
+                        id,
+                        pod = entry.pod,
+                        "collected the volume of a pod that is gone"
+                    );
+                }
+                Err(error) => tracing::warn!(id, %error, "a volume could not be collected"),
+            }
+        }
+        for id in entries(&base.join("pod"))? {
+            if !pods::registry(&base).join(&id).exists() {
+                remove_all(&base.join("pod").join(&id))?;
+            }
+        }
+        libraries::collect(&base, self.version())?;
+        Ok(volumes)
+    }
+}
+
+/// Mounts a pod's directory on its target, unless it is there.
+fn show(directory: &Path, target: &Path) -> Result<(), Failure> {
+    let made = fs::DirBuilder::new().mode(0o750).create(target);
+    match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && target.is_dir() => {}
+        made => made.map_err(failed("make the target"))?,
+    }
+    let resolved = resolve(target).map_err(failed("look at the target's parent"))?;
+    let target = resolved.unwrap_or_else(|| target.to_owned());
+    if mounts::shows(directory, &target).map_err(failed("look at the target"))? {
+        return Ok(());
+    }
+    // What an earlier file system of ours, or a half-done call, left there.
+    mounts::clear(&target).map_err(failed("clear the target"))?;
+    mounts::show(directory, &target).map_err(failed("mount the pod's directory"))
+}
+
+/// Whether a directory is finished: what its `ld.so.preload` names is there. An earlier version of
+/// this program may have done it; it stays as it is then.
+fn is_sealed(directory: &Path) -> bool {
+    let Ok(text) = fs::read_to_string(directory.join("etc/ld.so.preload")) else {
+        return false;
+    };
+    text.lines().all(|line| {
+        let below = Path::new(line).strip_prefix(IN_PODS);
+        below.is_ok_and(|path| directory.join(path).is_file())
+    })
+}
+
+/// Links what a class's pods see. What the agent has linked meanwhile stays; it has the last word.
+fn link_zone(view: &Path, directory: &Path) -> io::Result<()> {
+    for file in SHARED {
+        match fs::hard_link(view.join(file), directory.join(file)) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
+                ) => {}
+            linked => linked?,
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file that everybody may read, in one step.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let draft = path.with_extension("draft");
+    fs::write(&draft, text)?;
+    fs::set_permissions(&draft, fs::Permissions::from_mode(0o644))?;
+    fs::rename(draft, path)
+}
+
+/// A target as the list of mounts names it: its parent without symbolic links. `None` without one.
+fn resolve(target: &Path) -> io::Result<Option<PathBuf>> {
+    let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+        return Ok(None);
+    };
+    match fs::canonicalize(parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        parent => Ok(Some(parent?.join(name))),
+    }
+}
+
+/// A [`Failure`] of the operating system.
+fn failed(action: &str) -> impl FnOnce(io::Error) -> Failure {
+    let action = action.to_owned();
+    move |source| Failure::System { action, source }
+}
