@@ -1,9 +1,18 @@
 # nss-k8s: every way in. `make help` lists the targets.
 SHELL := /bin/bash
+COMMA := ,
 .DEFAULT_GOAL := help
 
+# What is built is for this machine, or with HOST=aarch64-unknown-linux-gnu for another: then with Debian's cross compiler
+# (gcc-aarch64-linux-gnu, libc6-dev-arm64-cross) and in a folder of its own.
+MACHINE  := $(shell rustc -vV | sed -n 's/^host: //p')
+HOST     := $(MACHINE)
+OTHER    := $(filter-out $(MACHINE),$(HOST))
+BUILD    := $(CURDIR)/build$(OTHER:%=/%)
+CROSS    := $(if $(OTHER),--target $(OTHER) --config 'target.$(OTHER).linker="$(subst -unknown,,$(OTHER))-gcc"')
+
 # The two in-process libraries, under the names that libcs and ld.so know them by.
-GUESTS   := $(CURDIR)/build/guests
+GUESTS   := $(BUILD)/guests
 TARGET   := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
 export NSS_K8S_GUESTS := $(GUESTS)
 export NSS_K8S_AGENT  := $(TARGET)/debug/nss-k8s
@@ -18,8 +27,11 @@ prepare: ## install what Debian has to give (compilers for musl, name servers to
 
 # With frame pointers the unwind tables have one row for a function's frame instead of one for each
 # push and pop: 1.5 KB less in each library. Profilers can walk through them, too. Functions that are
-# alike byte by byte are one: none of ours is told from another by its address.
-GUEST_FLAGS := --config 'target."cfg(all())".rustflags=["-Cforce-frame-pointers=yes", "-Clink-arg=-Wl,--icf=all"]'
+# alike byte by byte are one: none of ours is told from another by its address. That takes Rust's own linker, which is
+# the default for x86-64 alone.
+LINKER      := $(shell rustc --print sysroot)/lib/rustlib/$(MACHINE)/bin/gcc-ld
+GUEST_FLAGS := $(CROSS) --config 'target."cfg(all())".rustflags=["-Cforce-frame-pointers=yes", "-Clink-arg=-Wl,--icf=all" \
+	$(if $(OTHER),$(COMMA) "-Clink-arg=-B$(LINKER)"$(COMMA) "-Clink-arg=-fuse-ld=lld")]'
 
 # One by one: the stub has more features for the preload library, which one call would give to both.
 .PHONY: guests
@@ -27,8 +39,8 @@ guests: ## build libnss_k8s.so.2 and libnss_k8s_preload.so into build/guests
 	cargo build --locked --quiet $(GUEST_FLAGS) --profile guest-module -p nss-k8s-nss
 	cargo build --locked --quiet $(GUEST_FLAGS) --profile guest -p nss-k8s-shim
 	@mkdir -p $(GUESTS)
-	@install -m 0755 $(TARGET)/guest-module/libnss_k8s.so $(GUESTS)/libnss_k8s.so.2
-	@install -m 0755 $(TARGET)/guest/libnss_k8s_preload.so $(GUESTS)/libnss_k8s_preload.so
+	@install -m 0755 $(TARGET)/$(OTHER:%=%/)guest-module/libnss_k8s.so $(GUESTS)/libnss_k8s.so.2
+	@install -m 0755 $(TARGET)/$(OTHER:%=%/)guest/libnss_k8s_preload.so $(GUESTS)/libnss_k8s_preload.so
 
 .PHONY: agent
 agent: ## build the agent (development profile)
@@ -36,16 +48,15 @@ agent: ## build the agent (development profile)
 
 # Linked statically, so that they can be copied into any container and run there; without the names of this
 # machine's folders, so that the same sources give the same bytes wherever they are built.
-HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 CARGO_HOME ?= $(HOME)/.cargo
-STATIC := --profile release --target $(HOST) --config 'profile.release.strip="symbols"' \
+STATIC := --profile release $(or $(CROSS),--target $(HOST)) --config 'profile.release.strip="symbols"' \
 	--config 'target.$(HOST).rustflags=["-Ctarget-feature=+crt-static", "--remap-path-prefix=$(CARGO_HOME)=/cargo", \
 		"--remap-path-prefix=$(TARGET)=/target", "--remap-path-prefix=$(CURDIR)=/nss-k8s"]'
 
 .PHONY: explain
 explain: ## build build/nss-k8s-explain, which says inside any pod who answers a name, and why
 	cargo build --locked --quiet $(STATIC) -p nss-k8s-explain
-	@install -D -m 0755 $(TARGET)/$(HOST)/release/nss-k8s-explain $(CURDIR)/build/nss-k8s-explain
+	@install -D -m 0755 $(TARGET)/$(HOST)/release/nss-k8s-explain $(BUILD)/nss-k8s-explain
 
 # The stub refers to these weakly, and optimization over all crates makes that weak for the standard library, too: a
 # static link would leave them out, and the first call would be one to address 0 (docs/decisions/0033, 0039).
@@ -54,22 +65,23 @@ HOST_FUNCTIONS := malloc calloc free getenv getauxval clock_gettime dlsym dl_ite
 .PHONY: agent-static
 agent-static: ## build build/nss-k8s, the agent as the image holds it (release profile, linked statically)
 	cargo rustc --locked --quiet $(STATIC) -p nss-k8s-agent --bin nss-k8s -- $(HOST_FUNCTIONS:%=-Clink-arg=-Wl,-u,%)
-	@install -D -m 0755 $(TARGET)/$(HOST)/release/nss-k8s $(CURDIR)/build/nss-k8s
+	@install -D -m 0755 $(TARGET)/$(HOST)/release/nss-k8s $(BUILD)/nss-k8s
 
 # For tests: with IMAGE_PROFILE=dev the agent is the one that `make agent` builds (quick, large), with IMAGE_BILL=no
 # there is no bill of materials inside (which takes its tools to build, and minutes to write).
 IMAGE_PROFILE := release
 IMAGE_BILL    := $(if $(filter dev,$(IMAGE_PROFILE)),no,yes)
-IMAGE_AGENT   := $(if $(filter dev,$(IMAGE_PROFILE)),$(NSS_K8S_AGENT) --with-loader,$(CURDIR)/build/nss-k8s)
-IMAGE         := $(CURDIR)/build/nss-k8s-image.tar
+IMAGE_AGENT   := $(if $(filter dev,$(IMAGE_PROFILE)),$(NSS_K8S_AGENT) --with-loader,$(BUILD)/nss-k8s)
+IMAGE         := $(BUILD)/nss-k8s-image.tar
 .PHONY: image
 image: guests explain $(if $(filter dev,$(IMAGE_PROFILE)),agent,agent-static) $(if $(filter yes,$(IMAGE_BILL)),bill) ## build build/nss-k8s-image.tar, the container image, as an OCI archive
-	@deploy/image/build.sh --agent $(IMAGE_AGENT) --explain $(CURDIR)/build/nss-k8s-explain --libraries $(GUESTS) \
-		$(if $(filter yes,$(IMAGE_BILL)),--bill $(CURDIR)/build/bill) --out $(IMAGE)
+	@deploy/image/build.sh --agent $(IMAGE_AGENT) --explain $(BUILD)/nss-k8s-explain --libraries $(GUESTS) \
+		--architecture $(subst x86_64,amd64,$(subst aarch64,arm64,$(firstword $(subst -, ,$(HOST))))) \
+		$(if $(filter yes,$(IMAGE_BILL)),--bill $(BUILD)/bill) --out $(IMAGE)
 
 .PHONY: bill
 bill: ## say in build/bill what the image is made of: CycloneDX, license texts (installs two tools)
-	@deploy/image/bill.sh $(CURDIR)/build/bill $(HOST)
+	@deploy/image/bill.sh $(BUILD)/bill $(HOST)
 
 .PHONY: image-check
 image-check: image agent ## the image as it is shipped: its tests, and the same bytes from another clone
