@@ -28,6 +28,8 @@ pub enum Command {
     Preflight(crate::preflight::PreflightArgs),
     /// Say whether the driver may be removed: no pod has its volume; status 1 when one has
     Removable(crate::removal::RemovableArgs),
+    /// Take a taint off nodes that have the driver; runs once in a cluster
+    Untaint(crate::untaint::UntaintArgs),
     /// Print the published zone in master-file form (RFC 1035)
     Dump(DumpArgs),
     /// Say how the published zone is; status 1 when it is not live

@@ -25,6 +25,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Csi(args) => csi(*args),
         Command::Query(args) => crate::query::query(&args),
         Command::Preflight(args) => Ok(crate::preflight::preflight(&args)),
+        Command::Untaint(args) => crate::untaint::untaint(&args),
         Command::Removable(args) => crate::removal::removable(&args),
         Command::Dump(args) => crate::dump::dump(&args),
         Command::Status(args) => status::status(&args),

@@ -41,5 +41,6 @@ pub mod switch;
 pub mod table;
 pub mod telemetry;
 pub mod top_level;
+pub mod untaint;
 pub mod views;
 pub mod watch;

@@ -44,6 +44,7 @@ render injection-parameters components/injection injection.apiVersion=v1
 render injection components/injection-v1beta1 injection.apiVersion=v1beta1
 render injection-parameters components/injection-v1beta1 injection.apiVersion=v1beta1
 render monitoring components/monitoring monitoring.{serviceMonitor,rules,dashboard}.create=true
+render startup-taint components/startup-taint startupTaint.key=nss-k8s.io/starting
 render config components/listener listener.enabled=true
 render config components/openshift cluster.layout=openshift
 render openshift components/openshift cluster.layout=openshift

@@ -123,6 +123,7 @@ same injection components/injection
 same injection-v1beta1 components/injection-v1beta1 --set injection.apiVersion=v1beta1
 same monitoring components/monitoring --set injection.create=false \
     --set monitoring.serviceMonitor.create=true --set monitoring.rules.create=true --set monitoring.dashboard.create=true
+same startup-taint components/startup-taint --set injection.create=false --set startupTaint.key=nss-k8s.io/starting
 same listener components/listener --set injection.create=false --set listener.enabled=true
 same openshift components/openshift --set injection.create=false --set cluster.layout=openshift
 

@@ -420,9 +420,13 @@ impl<'a> Installed<'a> {
 
     fn make(&mut self, object: &Value) -> Result<()> {
         let collection = collection(object)?;
-        self.api.create(&collection, object)?;
         let name = object["metadata"]["name"].as_str().context("no name")?;
-        self.made.push(format!("{collection}/{name}"));
+        let path = format!("{collection}/{name}");
+        // A test that failed leaves what it had.
+        if self.api.get(&path).is_err() {
+            self.api.create(&collection, object)?;
+        }
+        self.made.push(path);
         Ok(())
     }
 

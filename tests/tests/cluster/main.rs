@@ -39,3 +39,4 @@ mod odd;
 mod options;
 mod preflight;
 mod recordings;
+mod startup;
