@@ -13,6 +13,7 @@ pub mod listen;
 pub mod policy;
 pub mod rules;
 pub mod text;
+pub mod verify;
 
 mod check;
 mod live;
@@ -28,6 +29,7 @@ pub use live::Live;
 pub use policy::{KnownLabels, LookupRule, Seen, Sight};
 pub use rules::{GuardMode, Host, Match, Pattern, Rewrite, TldGuard};
 pub use text::{Glob, Name, Network, ObjectName, Period, Selector};
+pub use verify::Verify;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,6 +64,8 @@ pub struct Config {
     pub block: Vec<Name>,
     /// Namespaces that are named as top-level domains are
     pub tld_guard: TldGuard,
+    /// Names of the zone, compared with what the cluster DNS says
+    pub verify: Verify,
     /// /healthz, /readyz and /metrics
     pub http: Http,
 }
@@ -72,6 +76,7 @@ impl Default for Config {
             kubernetes: Kubernetes::default(),
             processes: Processes::default(),
             classes: Vec::new(),
+            verify: Verify::default(),
             policy: Vec::new(),
             max_views: 32,
             forward: Forward::default(),

@@ -42,5 +42,6 @@ pub mod table;
 pub mod telemetry;
 pub mod top_level;
 pub mod untaint;
+pub mod verify;
 pub mod views;
 pub mod watch;

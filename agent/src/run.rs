@@ -11,6 +11,7 @@ use crate::{
     publish::{BATCH, Message, Publisher},
     serve,
     telemetry::Telemetry,
+    verify::{self, Verifier},
     watch::{self, Watches},
 };
 use anyhow::{Context, Result, anyhow, bail};
@@ -94,6 +95,13 @@ pub async fn run(args: AgentArgs) -> Result<()> {
     telemetry.extend(|registry| figures.register(registry));
     let sharing = external::Publisher::new(base, figures);
     tokio::spawn(external::run(sharing, source, config.clone()));
+    // It only reads; what goes wrong with it leaves everything alone.
+    tokio::spawn(verify::run(Verifier {
+        base: base.to_owned(),
+        config: config.clone(),
+        cluster_dns: news.cluster_dns.clone(),
+        metrics: verify::Metrics::register(&telemetry),
+    }));
     let outside = Outside {
         base: base.to_owned(),
         config,

@@ -76,6 +76,6 @@ pub use snapshot::{MAX_ADDRESSES, MAX_CHAIN, Snapshot, Srv};
 pub use writer::{
     Config, Dump, Endpoint, Entry, Held, HeldAnswer, HeldDump, HeldOpened, HeldOptions,
     HeldStatistics, HeldVerdict, HeldWriter, Item, LibcOs, Matching, MissPolicy, OpenError, Opened,
-    Options, PodMode, Port, Protocol, Rule, ServiceBody, ServiceKey, Slice, SliceId, State,
+    Options, PodMode, Port, Protocol, Rule, Sample, ServiceBody, ServiceKey, Slice, SliceId, State,
     Statistics, WriteError, Writer,
 };

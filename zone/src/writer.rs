@@ -33,7 +33,7 @@ pub(crate) mod space;
 mod zone;
 
 pub use config::{Config, Matching, MissPolicy, PodMode, Rule};
-pub use dump::{Dump, HeldDump};
+pub use dump::{Dump, HeldDump, Sample};
 pub use error::{OpenError, WriteError};
 pub use held::{
     Held, HeldAnswer, HeldOpened, HeldOptions, HeldStatistics, HeldVerdict, HeldWriter,

@@ -41,6 +41,17 @@ impl Config {
             say(listen.max_connections == 0, "listen.max_connections: 0");
             say(listen.idle.duration().is_zero(), "listen.idle: 0");
         }
+        let verify = &self.verify;
+        let mut say = |wrong: bool, text: &str| say(&mut found, wrong, text);
+        say(
+            verify.interval.duration().as_secs() < 1,
+            "verify.interval: less than a second",
+        );
+        say(
+            !(1..=1000).contains(&verify.sample),
+            "verify.sample: not 1 to 1000",
+        );
+        say(verify.timeout.duration().is_zero(), "verify.timeout: 0");
         if found.is_empty() { Ok(()) } else { Err(found) }
     }
 

@@ -60,7 +60,7 @@ fn sign() -> HINFO {
 }
 
 /// Whether an agent answered.
-fn is_signed(message: &Message) -> bool {
+pub(super) fn is_signed(message: &Message) -> bool {
     let sign = RData::HINFO(sign());
     message.answers.iter().any(|record| record.data == sign)
 }
@@ -111,14 +111,7 @@ pub(super) async fn tend(forwarder: Weak<Inner>) {
 /// Asks one upstream for a name that nobody else asks for, and sees whether we are asked for it. Of
 /// the cluster DNS it is a loop, too, if another agent is: that one asks the cluster DNS as well.
 async fn find_loop(inner: Arc<Inner>, upstream: Arc<Upstream>, is_cluster: bool) {
-    let random = RandomState::new();
-    let token = format!("{:016x}{:016x}", random.hash_one(0), random.hash_one(1));
-    let mut name = vec![token.len() as u8];
-    name.extend_from_slice(token.as_bytes());
-    let token: Box<[u8]> = name.as_slice().into();
-    name.extend_from_slice(LOOP_ZONE);
-    // CoreDNS's own search asks for HINFO, too.
-    let Some(question) = Question::new(&name, RecordType::HINFO.into(), 1) else {
+    let Some((token, question)) = fresh() else {
         return;
     };
     let entry = Sent {
@@ -140,6 +133,24 @@ async fn find_loop(inner: Arc<Inner>, upstream: Arc<Upstream>, is_cluster: bool)
         upstream.set_looping(false);
         upstream.check_loop_at(now + LOOP_REPEAT);
     }
+}
+
+/// A question that nobody has asked yet, and its token.
+fn fresh() -> Option<(Box<[u8]>, Question)> {
+    let random = RandomState::new();
+    let token = format!("{:016x}{:016x}", random.hash_one(0), random.hash_one(1));
+    let mut name = vec![token.len() as u8];
+    name.extend_from_slice(token.as_bytes());
+    let token: Box<[u8]> = name.as_slice().into();
+    name.extend_from_slice(LOOP_ZONE);
+    // CoreDNS's own search asks for HINFO, too.
+    let question = Question::new(&name, RecordType::HINFO.into(), 1)?;
+    Some((token, question))
+}
+
+/// A question to which an agent gives itself away.
+pub(super) fn any() -> Option<Question> {
+    fresh().map(|(_, question)| question)
 }
 
 /// Probes an upstream that failed until it answers, unless that is being done.

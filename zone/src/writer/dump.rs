@@ -130,6 +130,54 @@ impl Dump {
     }
 }
 
+/// A few things that a zone file holds, chosen without decoding the others.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    apex: String,
+    entries: Vec<Entry>,
+}
+
+impl Sample {
+    /// Copies the zone file at `path` as [`Dump::open`] does and takes at most `count` of what it holds;
+    /// `choose` names each by a number below its argument. The same may be chosen again.
+    pub fn open(
+        path: &Path,
+        count: usize,
+        choose: &dyn Fn(usize) -> usize,
+    ) -> Result<Self, OpenError> {
+        dumped(path, Flavor::Zone, |words| Self::of(words, count, choose))
+    }
+
+    /// The apex.
+    pub fn apex(&self) -> &str {
+        &self.apex
+    }
+
+    /// What was chosen, in no order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    fn of(
+        words: Words<'_>,
+        count: usize,
+        choose: &dyn Fn(usize) -> usize,
+    ) -> Result<Self, &'static str> {
+        let scan = Scan::run(words, Flavor::Zone)?;
+        let all: Vec<u32> = scan.index.granules(words).map(|(_, it)| it).collect();
+        let entries = (0..count)
+            .filter_map(|_| all.get(choose(all.len())))
+            .map(|granule| zone::entry(words, *granule).ok_or("a record is malformed"))
+            .collect::<Result<_, _>>()?;
+        let length = words.load(AT_APEX_LENGTH).ok_or("it is too short")?;
+        let length = usize::try_from(length).map_err(|_| "its apex is too long")?;
+        Ok(Self {
+            apex: decode::text(words, AT_APEX, length).ok_or("its apex is malformed")?,
+            entries,
+        })
+    }
+}
+
 /// A consistent private copy of a file of held answers.
 #[derive(Clone, Debug)]
 pub struct HeldDump {
@@ -193,7 +241,7 @@ impl HeldDump {
 fn dumped<T>(
     path: &Path,
     flavor: Flavor,
-    of: fn(Words<'_>) -> Result<T, &'static str>,
+    of: impl Fn(Words<'_>) -> Result<T, &'static str>,
 ) -> Result<T, OpenError> {
     let os = LibcOs;
     let name = CString::new(path.as_os_str().as_bytes())
