@@ -14,6 +14,8 @@
 //! (IP_FREEBIND). Nothing here ends the agent: what cannot be bound is tried again.
 
 mod batch;
+mod outbox;
+mod pace;
 mod socket;
 mod tcp;
 mod udp;

@@ -1,5 +1,5 @@
-//! Several datagrams with one system call (recvmmsg(2), sendmmsg(2)), each answered from the address
-//! that it was sent to (ip(7) IP_PKTINFO, ipv6(7) IPV6_RECVPKTINFO).
+//! Several datagrams taken with one system call (recvmmsg(2)), with what their answers need: who asked,
+//! and the address that was asked (ip(7) IP_PKTINFO, ipv6(7) IPV6_RECVPKTINFO).
 
 use std::{
     io,
@@ -9,34 +9,45 @@ use std::{
 };
 
 /// Datagrams at once: few enough that the first of them does not wait long for the others.
-pub(super) const BATCH: usize = 32;
+pub(super) const BATCH: usize = 64;
 /// Octets of the longest query that is read whole; what is longer is cut, and then malformed.
 const LONGEST_QUERY: usize = 4096;
-/// Octets of control messages: one address with its interface.
-const CONTROL: usize = 64;
+/// Octets of control messages: one address with its interface, and the size of segments.
+pub(super) const CONTROL: usize = 64;
 
 /// Where a datagram came from and where it was sent to: what its answer needs.
 #[derive(Clone, Copy)]
 pub(super) struct Peer {
-    name: libc::sockaddr_storage,
-    name_length: libc::socklen_t,
-    control: Control,
-    control_length: usize,
+    /// An IPv4 address leaves the end of it zero.
+    pub(super) name: Name,
+    pub(super) name_length: libc::socklen_t,
+    pub(super) control: Control,
+    pub(super) control_length: usize,
 }
+
+/// A `sockaddr_in` or a `sockaddr_in6`, aligned as both must be.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C, align(8))]
+pub(super) struct Name(pub(super) [u8; size_of::<libc::sockaddr_in6>()]);
 
 /// Control messages, aligned as their headers must be.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Control([u8; CONTROL]);
+pub(super) struct Control(pub(super) [u8; CONTROL]);
 
 impl Peer {
     const NOBODY: Self = Self {
-        // SAFETY: an address of no family; all of it is integers.
-        name: unsafe { core::mem::zeroed() },
+        name: Name([0; size_of::<libc::sockaddr_in6>()]),
         name_length: 0,
         control: Control([0; CONTROL]),
         control_length: 0,
     };
+
+    /// The same for every datagram of one client to one address, and for no other.
+    pub(super) fn key(&self) -> (&Name, &[u8]) {
+        let control = self.control.0.get(..self.control_length);
+        (&self.name, control.unwrap_or_default())
+    }
 }
 
 /// Room for a batch of datagrams.
@@ -70,8 +81,8 @@ impl Inbox {
                 iov_len: octets.len(),
             };
             let header = &mut headers[index].msg_hdr;
-            header.msg_name = (&raw mut peer.name).cast();
-            header.msg_namelen = size_of_val(&peer.name) as libc::socklen_t;
+            header.msg_name = peer.name.0.as_mut_ptr().cast();
+            header.msg_namelen = size_of_val(&peer.name.0) as libc::socklen_t;
             header.msg_iov = &raw mut slices[index];
             header.msg_iovlen = 1;
             header.msg_control = peer.control.0.as_mut_ptr().cast();
@@ -137,75 +148,4 @@ fn release_interface(peer: &mut Peer) {
             write_unaligned(data, info);
         }
     }
-}
-
-/// Answers that wait to be sent.
-pub(super) struct Outbox {
-    octets: Vec<u8>,
-    /// Where each ends, and whose it is.
-    answers: Vec<(usize, Peer)>,
-}
-
-impl Outbox {
-    pub(super) fn new() -> Self {
-        Self {
-            octets: Vec::new(),
-            answers: Vec::new(),
-        }
-    }
-
-    /// Adds one.
-    pub(super) fn push(&mut self, answer: &[u8], peer: &Peer) {
-        self.octets.extend_from_slice(answer);
-        self.answers.push((self.octets.len(), *peer));
-    }
-
-    /// Sends all of them. What cannot be sent is lost, as datagrams may be: its client asks again.
-    pub(super) fn send(&mut self, socket: &UdpSocket) {
-        let mut begin = 0;
-        for answers in self.answers.chunks_mut(BATCH) {
-            // SAFETY: integers and pointers, all of which may be zero.
-            let mut headers: [libc::mmsghdr; BATCH] = unsafe { core::mem::zeroed() };
-            let mut slices = [libc::iovec {
-                iov_base: null_mut(),
-                iov_len: 0,
-            }; BATCH];
-            for (index, (end, peer)) in answers.iter_mut().enumerate() {
-                let answer = self.octets.get_mut(begin..*end).unwrap_or_default();
-                slices[index] = libc::iovec {
-                    iov_base: answer.as_mut_ptr().cast(),
-                    iov_len: answer.len(),
-                };
-                begin = *end;
-                let header = &mut headers[index].msg_hdr;
-                header.msg_name = (&raw mut peer.name).cast();
-                header.msg_namelen = peer.name_length;
-                header.msg_iov = &raw mut slices[index];
-                header.msg_iovlen = 1;
-                if peer.control_length > 0 {
-                    header.msg_control = peer.control.0.as_mut_ptr().cast();
-                    header.msg_controllen = peer.control_length;
-                }
-            }
-            let mut done = 0;
-            while done < answers.len() {
-                let rest = &mut headers[done..answers.len()];
-                let (start, count) = (rest.as_mut_ptr(), rest.len() as libc::c_uint);
-                // SAFETY: `start` has `count` headers, whose pointers lead to what they say, all of
-                // it alive until the call returns.
-                let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), start, count, 0) };
-                // The first of them could not be sent.
-                done += usize::try_from(sent).unwrap_or(0).max(1);
-            }
-        }
-        self.octets.clear();
-        self.answers.clear();
-    }
-}
-
-/// Sends one answer.
-pub(super) fn send_one(socket: &UdpSocket, answer: &[u8], peer: &Peer) {
-    let mut outbox = Outbox::new();
-    outbox.push(answer, peer);
-    outbox.send(socket);
 }

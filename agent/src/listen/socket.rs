@@ -77,6 +77,14 @@ pub(super) fn turn_away(socket: &Socket) -> io::Result<()> {
     ])
 }
 
+/// Lets this thread sleep as short as it says: else the kernel adds up to 50 us (prctl(2),
+/// PR_SET_TIMERSLACK).
+pub(super) fn sleep_exactly() {
+    let nanoseconds: libc::c_ulong = 1_000;
+    // SAFETY: an integer for this thread; where the kernel refuses it, sleeps are longer.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanoseconds) };
+}
+
 fn bind(address: SocketAddr, kind: Type, protocol: Protocol) -> Result<Socket> {
     let name = if kind == Type::DGRAM { "UDP" } else { "TCP" };
     let socket = Socket::new(Domain::for_address(address), kind.cloexec(), Some(protocol))?;

@@ -2,7 +2,9 @@
 //! goes to the runtime.
 
 use super::{
-    batch::{BATCH, Inbox, Outbox, send_one},
+    batch::{BATCH, Inbox},
+    outbox::{Outbox, send_one},
+    pace::{self, Pace},
     socket,
 };
 use crate::answer::{Answerer, Begun, Desk, Way};
@@ -15,7 +17,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{runtime::Handle, sync::oneshot};
 
@@ -87,8 +89,10 @@ struct Worker {
 impl Worker {
     fn serve(&self) {
         let mut inbox = Inbox::new();
-        let mut outbox = Outbox::new();
+        let mut outbox = Outbox::new(&self.socket);
         let mut desk = Desk::new();
+        let mut pace = Pace::new(Instant::now());
+        socket::sleep_exactly();
         loop {
             match inbox.receive(&self.socket) {
                 Ok(count) => {
@@ -96,6 +100,10 @@ impl Worker {
                         self.handle(index, &inbox, &mut desk, &mut outbox);
                     }
                     outbox.send(&self.socket);
+                    // A full batch says that more is there already.
+                    if pace.waits(count, Instant::now()) && count < BATCH {
+                        thread::sleep(pace::WAIT);
+                    }
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
