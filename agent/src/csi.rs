@@ -89,11 +89,13 @@ pub struct CsiArgs {
         value_name = "unix:PATH"
     )]
     pub endpoint: Endpoint,
-    /// The socket by which kubelet learns of the driver, in its directory of plugins
+    /// The socket by which kubelet learns of the driver, in its directory of plugins; its name needs an `@`
+    // Kubelet sends the path as `:authority`, percent-encoded (grpc-go; for the driver's own socket it says `localhost`).
+    // Percent signs are allowed only in front of an `@`: h2 refuses every other such path, as PROTOCOL_ERROR.
     #[arg(
         long,
         env = "NSS_K8S_CSI_REGISTRATION",
-        default_value = "/registration/csi.nss-k8s.io-reg.sock",
+        default_value = "/registration/csi.nss-k8s.io@reg.sock",
         value_name = "PATH"
     )]
     pub registration: PathBuf,
