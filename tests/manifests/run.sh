@@ -58,6 +58,16 @@ served=(--api-versions admissionregistration.k8s.io/v1beta1/MutatingAdmissionPol
 [[ $(policy --kube-version 1.35.4 "${served[@]}") == v1beta1 ]] || fail "no v1beta1 policy for a 1.35 that serves it"
 [[ -z $(policy --kube-version 1.34.4) && -z $(policy --kube-version 1.33.13) ]] || fail "a policy where none is served"
 
+# Where the cluster DNS is, by the usual layouts.
+for layout in "kube-dns --kube-version=v1.37.2" "rke2-coredns-rke2-coredns --kube-version=v1.33.1+rke2r1" \
+    "openshift-dns/dns-default --api-versions=operator.openshift.io/v1"; do
+    template "${layout#* }" --show-only templates/config.yaml --show-only templates/upstream.yaml >"$work/layout.yaml"
+    case ${layout% *} in
+        kube-dns) ! grep -q cluster_dns_service "$work/layout.yaml" ;;
+        *) grep -q "cluster_dns_service: .*${layout% *}$" "$work/layout.yaml" ;;
+    esac || fail "the layout ${layout% *} is not found"
+done
+
 # conform RELEASE FILE...: against that release's schemas, and ours of kinds that are not Kubernetes' own.
 conform() {
     local release=$1

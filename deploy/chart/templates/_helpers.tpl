@@ -20,12 +20,14 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end }}
 
-{{/* kube-dns or openshift. */}}
+{{/* kube-dns, rke2 or openshift. */}}
 {{- define "nss-k8s.layout" -}}
 {{- if ne .Values.cluster.layout "auto" -}}
 {{ .Values.cluster.layout }}
 {{- else if .Capabilities.APIVersions.Has "operator.openshift.io/v1" -}}
 openshift
+{{- else if contains "+rke2" .Capabilities.KubeVersion.Version -}}
+rke2
 {{- else -}}
 kube-dns
 {{- end -}}
@@ -56,9 +58,19 @@ v1beta1
 {{- $service := printf "%s/nss-k8s-upstream" (include "nss-k8s.dnsNamespace" .) -}}
 {{- $_ := set $config "forward" (dict "upstream_service" $service) -}}
 {{- end -}}
+{{- $kubernetes := dict -}}
+{{- $layout := include "nss-k8s.layout" . -}}
+{{- if eq $layout "openshift" -}}
+{{- $_ := set $kubernetes "cluster_dns_service" "openshift-dns/dns-default" -}}
+{{- else if eq $layout "rke2" -}}
+{{- $_ := set $kubernetes "cluster_dns_service" "kube-system/rke2-coredns-rke2-coredns" -}}
+{{- end -}}
 {{- if .Values.listener.enabled -}}
 {{- $_ := set $config "listen" (dict "addresses" .Values.listener.addresses) -}}
-{{- $_ := set $config "kubernetes" (dict "cluster_dns" .Values.listener.addresses) -}}
+{{- $_ := set $kubernetes "cluster_dns" .Values.listener.addresses -}}
+{{- end -}}
+{{- if $kubernetes -}}
+{{- $_ := set $config "kubernetes" $kubernetes -}}
 {{- end -}}
 {{- mergeOverwrite $config (deepCopy .Values.config) | toYaml -}}
 {{- end }}
