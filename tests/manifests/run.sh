@@ -3,6 +3,8 @@
 #
 #   run.sh      needs Go (helm, kubectl and kubeconform are built when the cache lacks them) and, once, the network
 #
+#   NSS_K8S_KYVERNO  Kyverno's command line (github.com/kyverno/kyverno/cmd/cli/kubectl-kyverno): runs its rule, too. It
+#                    takes ten minutes to build, and is not built here.
 #   NSS_K8S_CACHE    where programs and schemas are kept (default ${XDG_CACHE_HOME:-$HOME/.cache}/nss-k8s)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -150,4 +152,22 @@ canonical <"$work/workloads.yaml" | jq -es '
     and (map(select(.name == "left-alone")) | length == 1 and all(.volumes == [] and .mounts == []))
     and (map(select(.mounts | index("/data"))) | length == 4)' >/dev/null || fail "the component for workloads"
 echo "  workloads: patched"
+
+# Kyverno's rule, by Kyverno.
+if [[ -n ${NSS_K8S_KYVERNO:-} ]]; then
+    "$NSS_K8S_KYVERNO" apply deploy/policies/kyverno.yaml -r "$here/kyverno/pods.yaml" -f "$here/kyverno/values.yaml" \
+        -o "$work/kyverno.yaml" >"$work/kyverno.log" 2>&1 || { cat "$work/kyverno.log" >&2; fail "Kyverno"; }
+    canonical <"$work/kyverno.yaml" | jq -es '
+        # It writes what it has changed twice, and what it left alone once or not at all.
+        unique_by(.metadata.name) as $pods
+        | ($pods | map(select(.metadata.name | startswith("injected-"))) | length == 3 and all(
+            ([.spec.volumes[] | select(.csi.driver == "csi.nss-k8s.io")] | length == 1)
+            and all(.spec.containers[], .spec.initContainers[]?;
+                (.name == "has") != ([.volumeMounts[]?.mountPath] | contains(["/run/nss-k8s", "/etc/ld.so.preload"])))))
+        and ($pods | map(select(.metadata.name | startswith("left-"))) | all([.spec.volumes[]?.csi] | map(select(. != null)) == []))' \
+        >/dev/null || fail "Kyverno's rule"
+    echo "  Kyverno: $("$NSS_K8S_KYVERNO" version 2>/dev/null | head -1) injects as told"
+else
+    echo "  Kyverno: SKIPPED, NSS_K8S_KYVERNO is not set; only its form was looked at"
+fi
 echo "manifests: passed"
