@@ -13,7 +13,7 @@ copy=$root/build/other-release
 # The copy is kept, so that a second run builds only what changed.
 mkdir -p "$copy/tree"
 (cd "$root" && git ls-files -z Cargo.toml Cargo.lock Makefile rust-toolchain.toml .cargo zone stub nss-module shim agent explain tests |
-    tar --create --null --files-from - --ignore-failed-read 2>/dev/null) | tar --extract --directory "$copy/tree"
+    xargs -0 cp --parents --preserve=mode,timestamps -t "$copy/tree")
 number=$(sed -n 's/^pub const BUILD: u64 = \([0-9]*\);.*/\1/p' "$root/stub/src/lib.rs")
 sed -i "s/^pub const BUILD: u64 = $number;/pub const BUILD: u64 = $((number - 1));/" "$copy/tree/stub/src/lib.rs"
 env -u NSS_K8S_GUESTS -u MAKEFLAGS -u MAKELEVEL CARGO_TARGET_DIR="$copy/target" \
