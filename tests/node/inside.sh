@@ -20,6 +20,9 @@ ip link add cni0 type bridge
 ip address add 10.244.0.1/24 dev cni0
 ip address add fd00:10:244::1/64 dev cni0 nodad
 ip link set cni0 up
+# A node has a default route, and so a way for services before kube-proxy translates them; here these suffice.
+ip route add 10.96.0.0/16 dev cni0
+ip -6 route add fd00:10:96::/112 dev cni0
 # The rest of the world's name server, on an address that no pod and no node has.
 ip address add 198.51.100.53/32 dev lo
 sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
@@ -43,6 +46,10 @@ if ((status)); then
         # These programs complain every few seconds of what only an aggregated API would need.
         grep -v requestheader-client-ca-file "$log" | tail -n 12 | cut -c 1-600
     done >&2
+    for log in /var/log/pods/nss-k8s_*/*/*.log; do
+        [[ ! -e $log ]] || { echo "--- the end of ${log#/var/log/pods/}" && tail -n 25 "$log" | cut -c 1-600; }
+    done >&2
+    [[ -z ${NSS_K8S_NODE_LOGS:-} ]] || cp -r /var/log/pods "$NSS_K8S_NODE_LOGS/"
     [[ -z ${NSS_K8S_NODE_LOGS:-} ]] || cp -r "$NSS_K8S_NODE_STATE/logs/." "$NSS_K8S_NODE_LOGS/"
 fi
 exit "$status"
