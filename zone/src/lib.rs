@@ -74,7 +74,7 @@ pub use settings::External;
 pub use snapshot::{MAX_ADDRESSES, MAX_CHAIN, Snapshot, Srv};
 #[cfg(feature = "writer")]
 pub use writer::{
-    Config, Dump, Endpoint, Entry, Held, HeldAnswer, HeldDump, HeldOpened, HeldOptions,
+    Config, Dump, Endpoint, Entry, Former, Held, HeldAnswer, HeldDump, HeldOpened, HeldOptions,
     HeldStatistics, HeldVerdict, HeldWriter, Item, LibcOs, Matching, MissPolicy, OpenError, Opened,
     Options, PodMode, Port, Protocol, Rule, Sample, ServiceBody, ServiceKey, Slice, SliceId, State,
     Statistics, WriteError, Writer,

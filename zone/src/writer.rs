@@ -168,6 +168,17 @@ pub struct Statistics {
     pub ptr_lines: u64,
 }
 
+/// An inode that a zone has left, and that nobody writes to any more. Dropping it leaves its readers
+/// there until it is stale.
+pub struct Former(Zone);
+
+impl Former {
+    /// Sends its readers to what is at their path now.
+    pub fn supersede(mut self) {
+        supersede_zone(&mut self.0);
+    }
+}
+
 /// The one writer of a directory. Dropping it leaves the zone in place for the next.
 ///
 /// Every change is one 8-byte store that readers either see or not. What a change replaces is
@@ -360,12 +371,16 @@ impl Writer {
     /// Moves everything to a new inode, complete before it is seen; readers follow when the old one
     /// says that it is superseded.
     pub fn replace(&mut self) -> Result<(), OpenError> {
+        self.renew().map(Former::supersede)
+    }
+
+    /// The same, but readers of the old inode stay until [`Former::supersede`]: time to put the new one
+    /// in the place of further links to it.
+    pub fn renew(&mut self) -> Result<Former, OpenError> {
         let mut new = self.files.create()?;
         new.copy_from(&self.zone).map_err(OpenError::Full)?;
         let new = self.files.publish(new)?;
-        supersede_zone(&mut self.zone);
-        self.zone = new;
-        Ok(())
+        Ok(Former(core::mem::replace(&mut self.zone, new)))
     }
 
     /// Ends the zone: its file goes, and readers look for another one. Where a further link to the
