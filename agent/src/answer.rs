@@ -20,6 +20,7 @@ mod rules;
 mod tests;
 mod transfer;
 mod turn;
+mod views;
 mod zone;
 
 pub use metrics::Metrics;
@@ -29,13 +30,10 @@ pub use rules::Rules;
 use crate::forward::{self, Class, Client, Forwarder, Question, Service};
 use arc_swap::ArcSwap;
 use message::{Answered, LONGEST_MESSAGE};
-use nss_k8s_zone::Reader;
 use request::Heard;
-use std::{
-    cell::RefCell, ffi::CString, io, net::IpAddr, os::unix::ffi::OsStrExt, path::Path, pin::Pin,
-    sync::Arc,
-};
+use std::{cell::RefCell, io, net::IpAddr, path::Path, pin::Pin, sync::Arc};
 use turn::Turn;
+use views::Zones;
 use zone::Gathered;
 
 /// Response codes (RFC 1035 section 4.1.1, RFC 6891 section 9).
@@ -102,6 +100,12 @@ pub struct Policy {
     pub udp_payload: u16,
     /// Who may transfer the zone.
     pub allow_transfer: Vec<crate::config::Network>,
+    /// The policy hides something from somebody: no upstream is asked for names of the cluster.
+    pub hides: bool,
+    /// The listener shows what one namespace sees: see [`Answerer::listen_by`].
+    pub listens_restricted: bool,
+    /// The zone's apex, in lower case.
+    pub apex: String,
 }
 
 impl Policy {
@@ -112,6 +116,13 @@ impl Policy {
             rules: Rules::new(config),
             udp_payload: listen.map_or(1232, |listen| listen.udp_payload),
             allow_transfer: listen.map_or_else(Vec::new, |listen| listen.allow_transfer.clone()),
+            hides: config.has_views(),
+            listens_restricted: listen.is_some_and(|listen| listen.namespace.is_some()),
+            apex: config
+                .kubernetes
+                .cluster_domain
+                .to_string()
+                .to_ascii_lowercase(),
         }
     }
 }
@@ -123,15 +134,13 @@ pub enum Way<'c> {
     Udp,
     /// Over a connection, from there.
     Tcp(IpAddr),
-    /// From a process of that class, over `forward.sock`; it has applied rules and zone already.
-    Process(&'c Class),
+    /// From a process of that pod, over `forward.sock`; it has applied rules and zone already.
+    Process(&'c Client),
 }
 
 /// Answers; shared by all who serve.
 pub struct Answerer {
-    zone: Reader,
-    /// Where the zone is.
-    path: CString,
+    zones: Zones,
     policy: ArcSwap<Policy>,
     upstreams: Arc<dyn Upstreams>,
     metrics: Metrics,
@@ -157,7 +166,7 @@ pub enum Begun {
 
 impl Service for Answerer {
     async fn answer(&self, query: &[u8], client: &Client) -> Vec<u8> {
-        let way = Way::Process(&client.class);
+        let way = Way::Process(client);
         Self::answer(self, query, way).await.unwrap_or_default()
     }
 }
@@ -179,11 +188,11 @@ impl Desk {
 }
 
 impl Answerer {
-    /// Answers from the zone at `path`, which need not be there yet.
+    /// Answers from the zone of the class `default` at `path`, which need not be there yet, and from
+    /// those beside it.
     pub fn new(path: &Path, policy: Policy, upstreams: Arc<dyn Upstreams>) -> io::Result<Self> {
         Ok(Self {
-            zone: Reader::new(),
-            path: CString::new(path.as_os_str().as_bytes())?,
+            zones: Zones::beside(path)?,
             policy: ArcSwap::from_pointee(policy),
             upstreams,
             metrics: Metrics::default(),
@@ -286,6 +295,11 @@ impl Answerer {
             }
             None if pending.back.is_some() => answer.write(&pending.head, &[], out),
             None => answer.write(&pending.head, &pending.question, out),
+        }
+        if let Some((zone, apex)) = &pending.sight
+            && !views::cut(out, apex.as_bytes(), zone)
+        {
+            pending.fail(out);
         }
         if let Some(back) = &pending.back
             && pending::turn_back(out, back, &pending.question).is_none()

@@ -1,7 +1,8 @@
 //! The command line. Flags win over the environment, both over the configuration file.
 
 use crate::config::{
-    Config, ConfigError, EndpointSlices, External, MissPolicy, Name, ObjectName, Period, Pods,
+    Config, ConfigError, DEFAULT_CLASS, EndpointSlices, External, MissPolicy, Name, ObjectName,
+    Period, Pods,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{net::IpAddr, path::PathBuf};
@@ -103,15 +104,44 @@ pub struct ViewArgs {
     /// Where the zone is.
     #[command(flatten)]
     pub place: Place,
-    /// The class of pods whose zone it is
-    #[arg(long, default_value = "default")]
-    pub class: String,
+    /// The class of pods whose zone it is, or a directory below BASE/view [default: default]
+    #[arg(long)]
+    pub class: Option<String>,
 }
 
 impl ViewArgs {
     /// The zone's file.
     pub fn zone_path(&self) -> PathBuf {
-        crate::switch::view_path(&self.place.dir, &self.class)
+        let class = self.class.as_deref().unwrap_or(DEFAULT_CLASS);
+        crate::switch::view_path(&self.place.dir, class)
+    }
+
+    /// The zone that pods of a namespace have, unless a class is given. An error: they have none.
+    pub fn zone_path_of(&self, namespace: &str) -> anyhow::Result<PathBuf> {
+        let base = &self.place.dir;
+        let table = match self.class {
+            Some(_) => None,
+            // Only who may read what is private to the agent knows; `default` is everything.
+            None => crate::table::Table::read(base).ok().flatten(),
+        };
+        let Some(table) = table else {
+            return Ok(self.zone_path());
+        };
+        let hides = table
+            .classes
+            .values()
+            .any(|entry| entry.view != entry.class);
+        if !hides && table.entry(namespace).is_none() {
+            // A laptop has no namespace to speak of.
+            return Ok(self.zone_path());
+        }
+        let Some(entry) = table.entry(namespace) else {
+            anyhow::bail!(
+                "pods of namespace {namespace} have no zone here: it does not exist, or its view is \
+                 not known yet (--class default shows everything)"
+            );
+        };
+        Ok(crate::switch::view_path(base, &entry.view))
     }
 }
 
@@ -161,7 +191,7 @@ pub struct AgentArgs {
         value_delimiter = ','
     )]
     pub cluster_dns: Vec<IpAddr>,
-    /// The Service whose addresses are the cluster's name servers [default: kube-system/kube-dns]
+    /// The Service whose addresses are the cluster's name servers [default: found by itself]
     #[arg(
         long,
         env = "NSS_K8S_CLUSTER_DNS_SERVICE",
@@ -261,7 +291,7 @@ pub struct QueryArgs {
     /// Which zone.
     #[command(flatten)]
     pub view: ViewArgs,
-    /// Of the pod that asks
+    /// Of the pod that asks: its search list, and what it may look up
     #[arg(long, short, default_value = "default")]
     pub namespace: String,
     /// Ask with this resolv.conf instead of the one that kubelet would write
@@ -325,8 +355,9 @@ impl AgentArgs {
         set(&mut kubernetes.endpoint_slices, self.endpoint_slices);
         set(&mut kubernetes.cluster_domain, self.cluster_domain.clone());
         set_all(&mut kubernetes.cluster_dns, &self.cluster_dns);
-        let service = self.cluster_dns_service.clone();
-        set(&mut kubernetes.cluster_dns_service, service);
+        if let Some(service) = &self.cluster_dns_service {
+            kubernetes.cluster_dns_service = Some(service.clone());
+        }
         set(&mut kubernetes.miss_policy, self.miss_policy);
         set(&mut kubernetes.pods, self.pods);
         set(&mut kubernetes.ttl, self.ttl);

@@ -197,6 +197,12 @@ impl Config {
             .collect()
     }
 
+    /// Every class as it is; `default` is always among them, and first.
+    pub fn classes_in_full(&self) -> Vec<Class> {
+        let names = self.all_classes().into_iter();
+        names.filter_map(|(name, _)| self.class(name)).collect()
+    }
+
     /// Whether anything of this agent asks upstreams: a class, or the listener.
     pub fn needs_forwarder(&self) -> bool {
         let mut classes = self.all_classes().into_iter();

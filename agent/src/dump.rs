@@ -3,6 +3,7 @@
 
 use crate::{
     cli::DumpArgs,
+    config::DEFAULT_CLASS,
     external,
     status::{ip, state_word},
 };
@@ -24,7 +25,11 @@ use std::{
 pub fn dump(args: &DumpArgs) -> Result<ExitCode> {
     let view = &args.view;
     let text = if args.external {
-        let path = HeldOptions::new(&view.place.dir, &view.class).path();
+        let path = HeldOptions::new(
+            &view.place.dir,
+            view.class.as_deref().unwrap_or(DEFAULT_CLASS),
+        )
+        .path();
         external::dump::text(&HeldDump::open(&path)?, &path, external::now())
     } else {
         let path = view.zone_path();

@@ -111,6 +111,8 @@ pub struct Publisher {
     hosts: BTreeMap<String, Held>,
     /// By which names are asked for under others.
     rewrites: Vec<Rewrite>,
+    /// Something of the cluster is hidden from somebody.
+    hides: bool,
 }
 
 /// One class's file.
@@ -131,6 +133,7 @@ impl Publisher {
             files: BTreeMap::new(),
             hosts: BTreeMap::new(),
             rewrites: Vec::new(),
+            hides: false,
         }
     }
 
@@ -142,6 +145,11 @@ impl Publisher {
         // keep them from asking.
         if self.rewrites != config.rewrite {
             self.rewrites.clone_from(&config.rewrite);
+            self.forget();
+        }
+        // Some of what is held may lead to what is hidden now.
+        if self.hides != config.has_views() {
+            self.hides = config.has_views();
             self.forget();
         }
         let wanted: BTreeMap<&str, External> = config

@@ -252,11 +252,8 @@ impl Inner {
             stale: None,
         };
         if new_to_class {
-            self.tell(change::put(
-                question,
-                &answer,
-                class.map_or(&[], std::slice::from_ref),
-            ));
+            let class = class.map_or(&[][..], std::slice::from_ref);
+            self.tell_of(question, &answer, class);
         }
         if refresh {
             self.prefetch(question);
@@ -272,6 +269,13 @@ impl Inner {
             age: 0,
             stale: Some(self.settings.load().cache.stale_ttl),
         }
+    }
+
+    /// Passes the news of an answer on, as far as everybody of the classes may hear it.
+    fn tell_of(&self, question: &Question, answer: &Answer, classes: &[Class]) {
+        let settings = self.settings.load();
+        let hidden = settings.hides_cluster.then_some(&settings.cluster_zone);
+        self.tell(change::put(question, answer, classes, hidden));
     }
 
     /// Passes news on. What a slow reader misses is not told again; it expires by itself.

@@ -11,15 +11,16 @@
 mod adopted;
 mod entities;
 mod exposure;
+pub mod servers;
 mod service;
 mod sink;
 
 pub use entities::{Event, Held, Labels, Object, ObjectKey, SliceOf, Source};
-pub use exposure::Exposure;
+pub use exposure::{Exposure, KnownNamespace};
 pub use sink::{Flushed, Sink};
 
 use exposure::Shown;
-use nss_k8s_zone::{Address, ServiceBody, ServiceKey, SliceId, WriteError};
+use nss_k8s_zone::{ServiceKey, SliceId, WriteError};
 use service::{Entry, Rule};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -35,8 +36,8 @@ pub struct Settings {
     pub all_slices: bool,
     /// How long an endpoint stays that left a slice without turning up in another.
     pub grace: Duration,
-    /// The Service whose addresses are the cluster's name servers.
-    pub cluster_dns: ServiceKey,
+    /// The Service whose addresses are the cluster's name servers; `None`: it is found by itself.
+    pub cluster_dns: Option<ServiceKey>,
     /// Which namespaces are served.
     pub exposure: Exposure,
     /// A ClusterIP service without a ready endpoint is not served; needs `all_slices`.
@@ -50,6 +51,8 @@ pub struct Model {
     namespaces: HashMap<String, Presence>,
     namespaces_changed: bool,
     services: HashMap<ServiceKey, Entry>,
+    /// Services that a label calls name servers of the cluster.
+    name_servers: BTreeSet<ServiceKey>,
     /// What the zone held at the start and no object has claimed yet.
     adopted: Held,
     dirty_namespaces: BTreeSet<String>,
@@ -106,6 +109,7 @@ impl Model {
             namespaces: HashMap::new(),
             namespaces_changed: false,
             services: HashMap::new(),
+            name_servers: BTreeSet::new(),
             adopted,
             dirty_namespaces: BTreeSet::new(),
             dirty_services: BTreeSet::new(),
@@ -163,19 +167,6 @@ impl Model {
             .sources
             .iter()
             .all(|source| self.is_listed(*source))
-    }
-
-    /// The addresses of a Service, served or not; `None` while it may still turn up.
-    pub fn addresses(&self, service: &ServiceKey) -> Option<Vec<Address>> {
-        match self.services.get(service).and_then(Entry::body) {
-            Some(ServiceBody::ClusterIp { addresses, .. }) => Some(addresses.clone()),
-            _ => self.is_listed(Source::Services).then(Vec::new),
-        }
-    }
-
-    /// The addresses of the cluster DNS Service; `None` while it may still turn up.
-    pub fn cluster_dns(&self) -> Option<Vec<Address>> {
-        self.addresses(&self.settings.cluster_dns)
     }
 
     /// When [`Model::flush`] must be called again although no event comes.
@@ -247,6 +238,12 @@ impl Model {
     /// Takes an object in that exists.
     fn apply(&mut self, source: Source, object: Object, now: Instant) {
         let key = object.key();
+        if let ObjectKey::Service(service) = &key {
+            match &object {
+                Object::NameServer(..) => self.name_servers.insert(service.clone()),
+                _ => self.name_servers.remove(service),
+            };
+        }
         match object {
             Object::Namespace(name, labels) => {
                 self.see(source, key, None);
@@ -255,7 +252,7 @@ impl Model {
                 presence.labels = labels;
                 self.dirty_namespaces.insert(name);
             }
-            Object::Service(service, body) => {
+            Object::Service(service, body) | Object::NameServer(service, body) => {
                 if self.see(source, key, None).is_none() {
                     self.count_in(service.namespace());
                 }
@@ -324,6 +321,7 @@ impl Model {
                 self.prune_namespace(name);
             }
             ObjectKey::Service(service) => {
+                self.name_servers.remove(&service);
                 if let Some(entry) = self.services.get_mut(&service) {
                     entry.clear();
                 }

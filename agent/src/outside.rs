@@ -7,7 +7,7 @@ use crate::{
     forward::{Change, Forwarder, Metrics, Settings, Sockets, socket::Limits},
     listen,
     pods::Served,
-    publish::News,
+    publish::{News, Told},
     switch::zone_path,
     telemetry::Telemetry,
 };
@@ -44,6 +44,7 @@ pub struct Outside {
 /// What runs.
 struct Running {
     forwarder: Forwarder,
+    answerer: Arc<Answerer>,
     listener: JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
@@ -59,6 +60,7 @@ impl Outside {
             },
         }
         let (mut config, mut cluster_dns) = (self.config.clone(), self.news.cluster_dns.clone());
+        let mut table = self.news.table.clone();
         let running = match self.start() {
             Ok(running) => running,
             Err(error) => {
@@ -70,6 +72,8 @@ impl Outside {
         loop {
             let addresses = dns_addresses(&cluster_dns.borrow_and_update());
             running.forwarder.set_cluster_dns(&addresses);
+            let view = listener_view(&config.borrow(), &table.borrow_and_update());
+            running.answerer.listen_by(view.as_deref());
             tokio::select! {
                 _ = &mut stop => break,
                 changed = config.changed() => {
@@ -80,6 +84,7 @@ impl Outside {
                     running.forwarder.reconfigure(settings(&current));
                 }
                 Ok(()) = cluster_dns.changed() => {}
+                Ok(()) = table.changed() => {}
             }
         }
         // A listener that is gone already needs no stopping.
@@ -106,19 +111,32 @@ impl Outside {
         let serving = Sockets::new(Arc::clone(&answerer), limits, metrics);
         self.sockets.send_replace(Some(Arc::new(serving)));
         let (stop, stopped) = oneshot::channel();
-        let listener = tokio::spawn(listen::run(answerer, self.config, stopped));
+        let listener = listen::run(Arc::clone(&answerer), self.config, stopped);
+        let listener = tokio::spawn(listener);
         tracing::info!("forwarding names outside the zone");
         Ok(Running {
             forwarder,
+            answerer,
             listener,
             stop,
         })
     }
 }
 
+/// The view that the listener answers from, if it has one of its own and that is known.
+fn listener_view(config: &Config, told: &Told) -> Option<String> {
+    let namespace = config.listen.as_ref()?.namespace.as_ref()?;
+    let entry = told.table.as_ref()?.entry(namespace)?;
+    Some(entry.view.clone())
+}
+
 /// The forwarder's part of the configuration.
 fn settings(config: &Config) -> Settings {
-    Settings::of(&config.forward, &config.kubernetes.cluster_domain)
+    let settings = Settings::of(&config.forward, &config.kubernetes.cluster_domain);
+    Settings {
+        hides_cluster: config.has_views(),
+        ..settings
+    }
 }
 
 /// Where DNS servers at these addresses listen.

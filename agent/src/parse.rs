@@ -2,7 +2,7 @@
 //! with an object is said in one line that names it, and concerns nothing but that object.
 
 use crate::{
-    model::{Object, ObjectKey, SliceOf},
+    model::{Object, ObjectKey, SliceOf, servers},
     objects::{
         EndpointObject, NamespaceObject, PortObject, SERVICE_LABEL, ServiceObject, SliceObject,
         TRIGGER_ANNOTATION,
@@ -127,8 +127,14 @@ pub fn service(object: &ServiceObject) -> Parsed {
             ServiceBody::ClusterIp { addresses, ports }
         }
     };
+    let labels = object.metadata.labels.as_ref();
+    let label = read(labels, servers::LABEL.0);
+    let object = match servers::is_name_server(key.namespace(), key.service(), label) {
+        true => Object::NameServer(key, body),
+        false => Object::Service(key, body),
+    };
     Parsed {
-        verdict: Verdict::Sound(Object::Service(key, body)),
+        verdict: Verdict::Sound(object),
         complaints,
     }
 }

@@ -1,25 +1,29 @@
-//! Directories of pods: what a pod mounts is decided by its namespace's class.
+//! Directories of pods: what a pod mounts is decided by its namespace, by way of the table of classes.
 //!
 //! ```text
-//!   private/pods/<id>   {"namespace": "shop"}     written by who delivers, removed by it
-//!   pod/<id>/zone.v1          link to view/<class>/zone.v1
+//!   private/pods/<id>   {"namespace": "shop", ..}  written by who delivers, removed by it
+//!   pod/<id>/zone.v1          link to view/<view>/zone.v1
 //!   pod/<id>/external.v1      link to view/<class>/external.v1, if there is one
 //!   pod/<id>/forward.sock     for classes that the node asks for: the socket is the identity
 //! ```
 //!
-//! A pod of a namespace that is not known yet has an empty directory: its processes pass. The
-//! directories outlive agents; what is in them is compared and put right, never made anew.
+//! A pod of a namespace that is not known yet has none of them: its processes pass. The
+//! directories outlive agents; what is in them is compared and put right, never made anew. What
+//! else is in them is left to who delivers.
+
+mod place;
 
 use crate::{
     cli::PodCommand,
     config::{Config, External},
-    forward::{Class, Client, Service, Sockets},
+    forward::{Service, Sockets},
     notice, parse,
-    publish::{Namespaces, News},
-    switch::published_classes,
+    publish::{Linked, News, Told},
+    table::Table,
     telemetry::Telemetry,
 };
 use anyhow::{Context, Result, ensure};
+use place::{Place, SOCKET, ZONE, fill, inode, make_directory, remove, serve, views_by_inode};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{family::Family, gauge::Gauge},
@@ -28,22 +32,17 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Looked at without an event, too: files of classes come and go.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// The files that a directory may hold.
-const ZONE: &str = "zone.v1";
-const HELD: &str = "external.v1";
-const SOCKET: &str = "forward.sock";
-
-/// What is known of a pod.
+/// What is known of a pod; who delivers may write more.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Pod {
     /// Its namespace.
@@ -63,6 +62,11 @@ struct OfClass {
 pub struct Pods<S> {
     base: PathBuf,
     sockets: watch::Receiver<Served<S>>,
+    linked: mpsc::UnboundedSender<Linked>,
+    /// What was said last.
+    said: Option<Linked>,
+    /// The table of the agent before this one.
+    before: Table,
     figures: Family<OfClass, Gauge>,
     complained: BTreeSet<String>,
 }
@@ -72,6 +76,7 @@ impl<S: Service> Pods<S> {
     pub fn open(
         base: &Path,
         sockets: watch::Receiver<Served<S>>,
+        linked: mpsc::UnboundedSender<Linked>,
         telemetry: &Telemetry,
     ) -> Result<Self> {
         for (path, mode) in [(registry(base), 0o700), (base.join("pod"), 0o755)] {
@@ -87,6 +92,10 @@ impl<S: Service> Pods<S> {
         Ok(Self {
             base: base.to_owned(),
             sockets,
+            linked,
+            said: None,
+            // What cannot be read was said by the publisher.
+            before: Table::read(base).ok().flatten().unwrap_or_default(),
             figures,
             complained: BTreeSet::new(),
         })
@@ -98,20 +107,36 @@ impl<S: Service> Pods<S> {
         let _watcher = notice::watch(&registry(&self.base), Arc::clone(&changed), LOOK_EVERY);
         loop {
             let current = Arc::clone(&config.borrow_and_update());
-            let namespaces = news.namespaces.borrow_and_update().clone();
+            let told = news.table.borrow_and_update().clone();
             let served = self.sockets.borrow_and_update().clone();
-            self.look(&current, &namespaces, served.as_deref());
+            if let Some(linked) = self.look(&current, &told, served.as_deref()) {
+                self.tell(linked);
+            }
             tokio::select! {
                 () = notice::change(&changed, LOOK_EVERY) => {}
-                Ok(()) = news.namespaces.changed() => {}
+                Ok(()) = news.table.changed() => {}
                 Ok(()) = self.sockets.changed() => {}
                 ended = config.changed() => if ended.is_err() { return },
             }
         }
     }
 
-    /// Puts every directory right.
-    fn look(&mut self, config: &Config, namespaces: &Namespaces, sockets: Option<&Sockets<S>>) {
+    /// Says what has changed in the directories; a zone that was left, every time.
+    fn tell(&mut self, linked: Linked) {
+        if self.said.as_ref() != Some(&linked) || !linked.left.is_empty() {
+            // Who does not listen any more needs no word.
+            let _ = self.linked.send(linked.clone());
+            self.said = Some(linked);
+        }
+    }
+
+    /// Puts every directory right; nothing is returned when it is not known which there are.
+    fn look(
+        &mut self,
+        config: &Config,
+        told: &Told,
+        sockets: Option<&Sockets<S>>,
+    ) -> Option<Linked> {
         let mut said = BTreeSet::new();
         let mut counts: BTreeMap<String, i64> = BTreeMap::new();
         let classes: BTreeMap<&str, External> = config.all_classes().into_iter().collect();
@@ -121,7 +146,8 @@ impl<S: Service> Pods<S> {
             let name = format!("class {class}");
             if *external == External::Node && directory.exists() {
                 let path = directory.join(SOCKET);
-                note(&mut said, &path, serve(sockets, &path, class, &name));
+                let place = Place::of_class(class);
+                note(&mut said, &path, serve(sockets, &path, &place, &name));
                 wanted_sockets.insert(path);
             } else if *external != External::Node {
                 // Of an earlier agent; one of ours goes with those that are not wanted.
@@ -134,9 +160,11 @@ impl<S: Service> Pods<S> {
             Err(error) => {
                 note(&mut said, &registry(&self.base), Err(error));
                 self.complain(said);
-                return;
+                return None;
             }
         };
+        let views = views_by_inode(&self.base);
+        let mut linked = Linked::default();
         for (id, pod) in &pods {
             let directory = self.base.join("pod").join(id);
             let pod = match pod {
@@ -146,28 +174,33 @@ impl<S: Service> Pods<S> {
                     continue;
                 }
             };
-            let class = match namespaces {
-                Some(all) => all
-                    .get(&pod.namespace)
-                    .map(|labels| config.class_of(&pod.namespace, labels).to_owned()),
+            linked.namespaces.insert(pod.namespace.clone());
+            let held = inode(&directory.join(ZONE)).and_then(|inode| views.get(&inode));
+            let place = match &told.table {
+                Some(table) => table.entry(&pod.namespace).map(Place::of),
                 // Until the namespaces are listed a directory stays as an earlier agent left it.
-                None => class_by_link(&self.base, &directory)
-                    .filter(|class| classes.contains_key(class.as_str())),
+                None => held.map(|view| self.place_before(view)),
             };
-            let counted = class.clone().unwrap_or_else(|| "waiting".to_owned());
-            *counts.entry(counted).or_default() += 1;
-            let node = class
-                .as_deref()
-                .filter(|class| classes.get(class) == Some(&External::Node));
-            if let Some(class) = node {
+            let place = place.filter(|place| classes.contains_key(place.class.as_str()));
+            let counted = place.as_ref().map_or("waiting", |place| &place.class);
+            *counts.entry(counted.to_owned()).or_default() += 1;
+            let node = |place: &&Place| classes.get(place.class.as_str()) == Some(&External::Node);
+            if let Some(place) = place.as_ref().filter(node) {
                 let path = directory.join(SOCKET);
                 let done = make_directory(&directory)
-                    .and_then(|()| serve(sockets, &path, class, &format!("pod {id}")));
+                    .and_then(|()| serve(sockets, &path, place, &format!("pod {id}")));
                 note(&mut said, &path, done);
                 wanted_sockets.insert(path);
             }
-            let keep = namespaces.is_none() && class.is_none();
-            let filled = fill(&self.base, &directory, class.as_deref(), keep);
+            let keep = told.table.is_none() && place.is_none();
+            let filled = fill(&self.base, &directory, place.as_ref(), keep);
+            if let Some(held) = held
+                && place.as_ref().is_none_or(|place| place.view != *held)
+                && !keep
+                && filled.is_ok()
+            {
+                linked.left.insert(held.clone());
+            }
             note(&mut said, &directory, filled);
         }
         if let Some(sockets) = sockets {
@@ -180,7 +213,7 @@ impl<S: Service> Pods<S> {
         // A dead socket of an earlier agent, where none belongs.
         for id in pods.keys() {
             let path = self.base.join("pod").join(id).join(SOCKET);
-            if !wanted_sockets.contains(&path) && namespaces.is_some() {
+            if !wanted_sockets.contains(&path) && told.table.is_some() {
                 note(&mut said, &path, remove(&path));
             }
         }
@@ -191,16 +224,25 @@ impl<S: Service> Pods<S> {
             self.figures.get_or_create(&OfClass { class }).set(count);
         }
         self.complain(said);
+        linked.generation = told.generation;
+        Some(linked)
+    }
+
+    /// What goes with a view that an earlier agent published.
+    fn place_before(&self, view: &str) -> Place {
+        let before = self.before.entry_of_view(view);
+        before.map_or_else(|| Place::of_class(view), Place::of)
     }
 
     /// Removes the directories of pods that are registered no more.
     fn sweep(&self, pods: &BTreeMap<String, Result<Pod, String>>) -> io::Result<()> {
         for entry in fs::read_dir(self.base.join("pod"))? {
             let entry = entry?;
+            // What begins with a dot is being made by who delivers.
             let known = entry
                 .file_name()
                 .to_str()
-                .is_some_and(|id| pods.contains_key(id));
+                .is_some_and(|id| id.starts_with('.') || pods.contains_key(id));
             // Registered since we looked: entries are written before directories are made.
             let known = known || registry(&self.base).join(entry.file_name()).exists();
             if !known {
@@ -246,9 +288,11 @@ pub fn by_hand(command: PodCommand) -> Result<()> {
             let path = registry(&place.dir);
             let pods = registered(&place.dir)
                 .with_context(|| format!("cannot read {}", path.display()))?;
+            let views = views_by_inode(&place.dir);
             for (id, pod) in pods {
-                let class = class_by_link(&place.dir, &place.dir.join("pod").join(&id));
-                let class = class.unwrap_or_else(|| "(waiting)".to_owned());
+                let zone = place.dir.join("pod").join(&id).join(ZONE);
+                let class = inode(&zone).and_then(|inode| views.get(&inode));
+                let class = class.map_or("(waiting)", String::as_str);
                 match pod {
                     Ok(pod) => println!("{id} {} {class}", pod.namespace),
                     Err(why) => println!("{id} (unreadable: {why}) {class}"),
@@ -303,74 +347,6 @@ fn registered(base: &Path) -> io::Result<BTreeMap<String, Result<Pod, String>>> 
 pub(crate) fn is_id(text: &str) -> bool {
     let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !text.is_empty() && text.len() <= 200 && !text.starts_with('.') && text.chars().all(sound)
-}
-
-/// Makes a pod's directory hold what its class has; nothing without a class, or what is there when
-/// it is to be kept.
-fn fill(base: &Path, directory: &Path, class: Option<&str>, keep: bool) -> io::Result<()> {
-    make_directory(directory)?;
-    if keep {
-        return Ok(());
-    }
-    for file in [HELD, ZONE] {
-        let source = class.map(|class| base.join("view").join(class).join(file));
-        let target = directory.join(file);
-        let wanted = source.as_ref().and_then(|source| inode(source));
-        if wanted.is_none() {
-            remove(&target)?;
-        } else if let Some(source) = source
-            && inode(&target) != wanted
-        {
-            let new = directory.join(format!(".{file}"));
-            remove(&new)?;
-            fs::hard_link(source, &new)?;
-            fs::rename(new, target)?;
-        }
-    }
-    Ok(())
-}
-
-/// The class whose zone a directory holds.
-fn class_by_link(base: &Path, directory: &Path) -> Option<String> {
-    let held = inode(&directory.join(ZONE))?;
-    let mut classes = published_classes(base).into_iter();
-    classes.find(|class| inode(&base.join("view").join(class).join(ZONE)) == Some(held))
-}
-
-/// Serves a socket as long as there is somebody to answer.
-fn serve<S: Service>(
-    sockets: Option<&Sockets<S>>,
-    path: &Path,
-    class: &str,
-    name: &str,
-) -> io::Result<()> {
-    let client = Client {
-        class: Class::new(class),
-        name: name.into(),
-    };
-    sockets.map_or(Ok(()), |sockets| sockets.add(path, client))
-}
-
-/// The identity of a file.
-fn inode(path: &Path) -> Option<(u64, u64)> {
-    let found = fs::symlink_metadata(path).ok()?;
-    Some((found.dev(), found.ino()))
-}
-
-/// Makes a directory that everybody may read.
-fn make_directory(path: &Path) -> io::Result<()> {
-    match fs::DirBuilder::new().mode(0o755).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        made => made,
-    }
-}
-
-/// Removes a file that may be gone.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
 }
 
 /// Remembers what went wrong where.

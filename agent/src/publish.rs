@@ -3,19 +3,21 @@
 //! writer in this process too.
 
 use crate::{
-    config::{Config, GuardMode},
-    model::{Event, Exposure, Labels, Model, Settings, Source},
+    config::Config,
+    model::{Event, Exposure, Model, Settings, Source},
     switch::Switch,
+    table::Table,
     telemetry::Telemetry,
-    top_level::is_top_level,
     views::Views,
 };
 use anyhow::{Context, Result};
+use assign::Assigned;
 use nss_k8s_zone::{Now, Options, ServiceKey, State, WriteError};
 use prometheus_client::metrics::gauge::Gauge;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::IpAddr,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -23,6 +25,11 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{MissedTickBehavior, interval},
 };
+
+mod assign;
+mod tell;
+
+pub use tell::{Linked, Told};
 
 /// Events that one flush covers at most; also the length of the queue.
 pub const BATCH: usize = 1024;
@@ -44,14 +51,11 @@ pub enum Message {
     Healthy(Source),
 }
 
-/// The namespaces of the cluster with their labels; `None` until they are listed.
-pub type Namespaces = Option<Arc<BTreeMap<String, Labels>>>;
-
 /// What the publisher tells other tasks.
 #[derive(Clone)]
 pub struct News {
-    /// The namespaces, for whoever sorts pods into classes.
-    pub namespaces: watch::Receiver<Namespaces>,
+    /// Which zone a pod of each namespace has, for who links their directories.
+    pub table: watch::Receiver<Told>,
     /// The addresses of the forwarder's default upstream; empty until known.
     pub cluster_dns: watch::Receiver<Vec<IpAddr>>,
 }
@@ -71,7 +75,10 @@ pub struct Publisher {
     /// Namespaces that are named as top-level domains, as the guard wants them.
     guarded: Vec<String>,
     guarded_figure: Gauge,
-    namespaces: watch::Sender<Namespaces>,
+    base: PathBuf,
+    assigned: Assigned,
+    told: watch::Sender<Told>,
+    linked: mpsc::UnboundedReceiver<Linked>,
     cluster_dns: watch::Sender<Vec<IpAddr>>,
 }
 
@@ -82,12 +89,20 @@ impl Publisher {
         sources: Vec<Source>,
         mut config: watch::Receiver<Arc<Config>>,
         telemetry: Arc<Telemetry>,
+        linked: mpsc::UnboundedReceiver<Linked>,
     ) -> Result<(Self, News)> {
+        let base = options.directory.clone();
         let switch = Switch::new(&options.directory);
         let now = unix_now();
         let current = Arc::clone(&config.borrow_and_update());
         let settings = settings(&current, &sources)?;
-        let mut views = Views::open(options, &current.all_classes())?;
+        let before = Table::read(&base).unwrap_or_else(|error| {
+            tracing::warn!("{error:#}");
+            None
+        });
+        let classes = current.classes_in_full();
+        let hides = current.has_views();
+        let mut views = Views::open(options, &classes, before.as_ref(), hides)?;
         if switch.is_off() {
             views.disable();
             tracing::warn!("the kill switch is set: every process passes");
@@ -108,10 +123,11 @@ impl Publisher {
             let help = "Namespaces that are named as top-level domains; tld_guard is not off";
             registry.register("tld_namespaces", help, guarded_figure.clone());
         });
-        let (namespaces, followed) = watch::channel(None);
+        let (told, table) = watch::channel(Told::default());
+        let assigned = Assigned::register(before.unwrap_or_default(), &telemetry);
         let (cluster_dns, addresses) = watch::channel(Vec::new());
         let news = News {
-            namespaces: followed,
+            table,
             cluster_dns: addresses,
         };
         let this = Self {
@@ -126,7 +142,10 @@ impl Publisher {
             asleep,
             guarded: Vec::new(),
             guarded_figure,
-            namespaces,
+            base,
+            assigned,
+            told,
+            linked,
             cluster_dns,
         };
         Ok((this, news))
@@ -146,6 +165,7 @@ impl Publisher {
         // Nothing can be right about a configuration that cannot be published from the start.
         self.configure()
             .context("cannot publish the configuration")?;
+        self.assign();
         self.publish();
         loop {
             let deadline = [self.model.deadline(), reclaim].into_iter().flatten().min();
@@ -166,10 +186,12 @@ impl Publisher {
                     }
                 }
                 Ok(()) = self.config.changed() => self.reconfigure(),
+                Some(linked) = self.linked.recv() => self.follow_pods(linked),
                 () = wake => {}
                 _ = switch.tick() => self.follow_switch(),
                 _ = beat.tick() => {
                     self.model.retry();
+                    self.assign_again();
                     self.beat();
                 }
             }
@@ -204,14 +226,8 @@ impl Publisher {
             Ok(settings) => self.model.configure(settings),
             Err(error) => tracing::error!("{error:#}"),
         }
-        let synced = self.telemetry.is_ready().then_some(self.synced);
-        if let Err(error) = self.views.align(&config.all_classes(), synced) {
-            tracing::error!("cannot publish every class: {error:#}");
-        }
+        self.assign();
         self.look_for_top_levels();
-        if !self.asleep {
-            self.views.beat(unix_now());
-        }
     }
 
     /// Writes what differs; goes live when everything has been listed for the first time.
@@ -224,7 +240,8 @@ impl Publisher {
         }
         self.views.set_incomplete(self.model.lacks_space());
         if self.model.namespaces_changed() {
-            self.tell_namespaces();
+            self.assign();
+            self.look_for_top_levels();
         }
         if let Err(error) = self.configure() {
             tracing::error!(%error, "cannot publish the configuration; the old one stays");
@@ -259,8 +276,10 @@ impl Publisher {
         let complete = self.model.is_complete();
         let servers = self.model.cluster_dns();
         let mut first_error = Ok(());
-        for view in self.views.iter_mut() {
-            let mut record = config.record(view.external, &self.guarded);
+        for view in self.views.iter_mut().filter(|view| !view.leaves()) {
+            let shown = |name: &&String| view.shown.holds(name);
+            let guarded: Vec<_> = self.guarded.iter().filter(shown).cloned().collect();
+            let mut record = config.record(&view.class, &guarded);
             record.endpoints_held &= complete || view.published.endpoints_held;
             record.ptr_authoritative &= complete || view.published.ptr_authoritative;
             let known = servers.as_ref().unwrap_or(&view.published.cluster_dns);
@@ -272,7 +291,7 @@ impl Publisher {
             let servers = record.cluster_dns.len();
             match view.configure(record) {
                 Ok(true) => tracing::info!(
-                    class = view.class,
+                    view = view.name,
                     cluster_dns = servers,
                     "published the configuration"
                 ),
@@ -282,63 +301,6 @@ impl Publisher {
         }
         self.tell_cluster_dns(&config);
         first_error
-    }
-
-    /// Tells the forwarder where its default upstream is. Not the further addresses of the cluster's
-    /// name servers: a node-local one may be ours.
-    fn tell_cluster_dns(&self, config: &Config) {
-        let service = config.forward.upstream_service.as_ref();
-        let service = service.unwrap_or(&config.kubernetes.cluster_dns_service);
-        let key = ServiceKey::new(&service.name, &service.namespace);
-        let Some(addresses) = key.ok().and_then(|key| self.model.addresses(&key)) else {
-            return;
-        };
-        let addresses: Vec<_> = addresses.iter().map(crate::status::ip).collect();
-        self.cluster_dns.send_if_modified(|told| {
-            let changed = *told != addresses;
-            if changed {
-                *told = addresses;
-            }
-            changed
-        });
-    }
-
-    /// Tells other tasks which namespaces there are, and finds those that the guard is about.
-    fn tell_namespaces(&mut self) {
-        let owned = |(name, labels): (&str, &Labels)| (name.to_owned(), labels.clone());
-        let all = self.model.namespaces();
-        let all = all.map(|all| Arc::new(all.map(owned).collect()));
-        self.namespaces.send_replace(all);
-        self.look_for_top_levels();
-    }
-
-    /// Finds the namespaces that are named as top-level domains.
-    fn look_for_top_levels(&mut self) {
-        let config = Arc::clone(&self.config.borrow());
-        let guard = &config.tld_guard;
-        let mut found = Vec::new();
-        if guard.mode != GuardMode::Off {
-            let all = self.model.namespaces().into_iter().flatten();
-            let names = all.map(|(name, _)| name);
-            let public = |name: &&str| {
-                let counts = is_top_level(name) || guard.also.iter().any(|also| also == name);
-                counts && !guard.except.iter().any(|except| except == name)
-            };
-            found.extend(names.filter(public).map(str::to_owned));
-            found.sort();
-        }
-        for name in found.iter().filter(|name| !self.guarded.contains(name)) {
-            let guarded = guard.mode == GuardMode::On;
-            tracing::warn!(
-                namespace = name,
-                guarded,
-                "a namespace is named as a top-level domain: names such as \
-                 example.{name} may mean a service in it"
-            );
-        }
-        self.guarded_figure
-            .set(i64::try_from(found.len()).unwrap_or(i64::MAX));
-        self.guarded = found;
     }
 
     /// Marks the zones alive, and synced while every source can be followed.
@@ -364,6 +326,7 @@ impl Publisher {
             (true, false) => {
                 self.views.disable();
                 tracing::warn!("the kill switch was set: every process passes");
+                self.assign();
             }
             (false, true) => {
                 self.views.enable();
@@ -375,6 +338,7 @@ impl Publisher {
                     self.views.set_synced(self.synced);
                 }
                 tracing::warn!("the kill switch was lifted");
+                self.assign();
             }
             _ => {}
         }
@@ -384,12 +348,13 @@ impl Publisher {
 /// What the model needs to know of a configuration.
 fn settings(config: &Config, sources: &[Source]) -> Result<Settings> {
     let kubernetes = &config.kubernetes;
-    let service = &kubernetes.cluster_dns_service;
+    let service = kubernetes.cluster_dns_service.as_ref();
+    let service = service.map(|service| ServiceKey::new(&service.name, &service.namespace));
     Ok(Settings {
         sources: sources.to_vec(),
         all_slices: config.holds_all_slices(),
         grace: kubernetes.endpoint_grace.duration(),
-        cluster_dns: ServiceKey::new(&service.name, &service.namespace)?,
+        cluster_dns: service.transpose()?,
         exposure: Exposure {
             names: kubernetes.namespaces.clone(),
             labels: kubernetes.namespace_labels.clone(),

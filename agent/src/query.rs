@@ -26,7 +26,7 @@ use std::{ffi::CString, fs, os::unix::ffi::OsStrExt, path::Path, process::ExitCo
 
 /// Asks once and prints; success when the zone answers with data.
 pub fn query(args: &QueryArgs) -> Result<ExitCode> {
-    let path = args.view.zone_path();
+    let path = args.view.zone_path_of(&args.namespace)?;
     let dump = Dump::open(&path)?;
     let libc = match args.libc {
         Libc::Glibc => sys::Libc::Glibc,

@@ -60,17 +60,19 @@ pub async fn run(args: AgentArgs) -> Result<()> {
     };
     let base = args.place.dir.as_path();
     let options = Options::new(base, current.kubernetes.cluster_domain.as_str());
+    let (links, linked) = mpsc::unbounded_channel();
     let (publisher, news) = Publisher::open(
         options,
         sources.clone(),
         config.clone(),
         Arc::clone(&telemetry),
+        linked,
     )
     .with_context(|| format!("cannot publish in {}", base.display()))?;
     let (sockets, served) = latest::channel(None);
     // It keeps the sockets open when the pods' directories are no longer followed.
     let _open_sockets = served.clone();
-    let pods = Pods::open(base, served, &telemetry)?;
+    let pods = Pods::open(base, served, links, &telemetry)?;
 
     let (outbox, inbox) = mpsc::channel(BATCH);
     let (stop, stopped) = oneshot::channel();

@@ -1,58 +1,113 @@
-//! The zones of all classes of pods: the same content in each, another configuration. A process
-//! maps one of them; which one is decided by its pod's directory.
+//! The zones of a node. Each class of pods has one with everything in it; pods that may not look up
+//! everything have one of theirs that holds what they may. A process maps one of them; which one
+//! is decided by its pod's directory.
 //!
 //! ```text
-//!   model --Sink--> Views --+-- view/default/zone.v1
-//!                           +-- view/<class>/zone.v1 ...
+//!   model --Sink--> Views --+-- view/default/zone.v1            everything
+//!                           +-- view/<class>/zone.v1 ...        everything
+//!                           +-- view/<class>-<hash>/zone.v1 ... some namespaces
 //! ```
+//!
+//! A zone that some pod shall not have any more is not taken from its processes by another link in
+//! the pod's directory: they look there again only when the file that they have mapped is superseded.
+//! So such a zone moves to another inode ([`Views::renew`]), every directory is linked to what it
+//! shall have, and then the former inode is superseded ([`Views::settle`]).
+
+mod view;
+
+pub use view::{Shown, View};
 
 use crate::{
-    config::External,
+    config::Class,
     model::{Held, Sink},
+    table::Table,
 };
 use anyhow::{Context, Result};
 use nss_k8s_zone::{
-    Config, Dump, Entry, Now, Opened, Options, ServiceBody, ServiceKey, Slice, SliceId, State,
+    Dump, Entry, Former, Now, Opened, Options, ServiceBody, ServiceKey, Slice, SliceId, State,
     Statistics, WriteError, Writer,
 };
-use std::{collections::BTreeSet, time::Instant};
+use std::time::{Duration, Instant};
 
-/// One writer per class; `default` is the first, and is always there.
+/// How long processes are left where they are when nobody says that the directories are linked.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is to be published under a name.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The directory below `view/`.
+    pub name: String,
+    /// The class of its pods.
+    pub class: Class,
+    /// What they may look up.
+    pub shown: Shown,
+}
+
+impl Wanted {
+    /// The zone of a class with everything in it.
+    pub fn of_class(class: Class) -> Self {
+        Self {
+            name: class.name.clone(),
+            class,
+            shown: Shown::Everything,
+        }
+    }
+}
+
+/// The zones, with a writer each; that of `default` is the first, is always there, and has
+/// everything.
 pub struct Views {
     options: Options,
     views: Vec<View>,
+    former: Vec<Leaving<Former>>,
     /// The last beat of the agent before this one.
     pub alive_before: Now,
     /// Some zone went on from an earlier agent.
     pub adopted: bool,
 }
 
-/// One class's zone.
-pub struct View {
-    /// The class.
-    pub class: String,
-    /// Who asks external names for it.
-    pub external: External,
-    /// As processes see it.
-    pub published: Config,
-    writer: Writer,
+/// Something that goes once the directories are linked anew.
+struct Leaving<T> {
+    what: T,
+    until: Departure,
+}
+
+/// When a zone goes: once the directories are linked by the table of a number, and at the latest at
+/// that time. Nothing: nobody has been told yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Departure(Option<(u64, Instant)>);
+
+impl Departure {
+    fn is_due(self, linked: u64, now: Instant) -> bool {
+        self.0
+            .is_some_and(|(generation, deadline)| generation <= linked || deadline <= now)
+    }
 }
 
 impl Views {
     /// Opens the zones of these classes, `default` first, going on with those that are there. All
-    /// hold the same afterwards.
-    pub fn open(options: Options, classes: &[(&str, External)]) -> Result<Self> {
+    /// hold the same afterwards. Other zones go on as they are: where something is hidden (`hides`)
+    /// and the table of the agent before this one names their class, until it is known what they
+    /// shall hold, else until nobody has them any more.
+    pub fn open(
+        options: Options,
+        classes: &[Class],
+        before: Option<&Table>,
+        hides: bool,
+    ) -> Result<Self> {
         let mut this = Self {
             views: Vec::new(),
+            former: Vec::new(),
             alive_before: Now(0),
             adopted: false,
             options,
         };
         let mut source = 0;
-        for (class, external) in classes {
-            let options = this.options_of(class);
+        for class in classes {
+            let wanted = Wanted::of_class(class.clone());
+            let options = this.options_of(&wanted.name);
             let alive = Dump::open(&options.zone_path()).map_or(Now(0), |zone| zone.alive());
-            let (view, opened) = View::open(options, class, *external)?;
+            let (view, opened) = View::open(options, wanted)?;
             // Where the default's file could not go on, another class's may have.
             if matches!(opened, Opened::Adopted { .. }) && !this.adopted {
                 source = this.views.len();
@@ -62,58 +117,157 @@ impl Views {
             this.views.push(view);
         }
         let (entries, incomplete) = this.views.get(source).map_or((Vec::new(), false), |view| {
-            (view.writer.entries(), view.writer.statistics().incomplete)
+            (view.entries(), view.statistics().incomplete)
         });
         for (index, view) in this.views.iter_mut().enumerate() {
             if index != source {
                 view.become_equal(&entries, incomplete);
             }
         }
-        this.retire_strangers();
+        this.take_over(classes, before, hides, &entries);
         Ok(this)
     }
 
-    /// Follows a changed list of classes.
-    pub fn align(&mut self, classes: &[(&str, External)], synced: Option<Now>) -> Result<()> {
-        let wanted: BTreeSet<&str> = classes.iter().map(|(class, _)| *class).collect();
-        let (kept, gone) = core::mem::take(&mut self.views)
-            .into_iter()
-            .partition(|view| wanted.contains(view.class.as_str()));
-        self.views = kept;
-        for view in gone {
-            retire(view);
-        }
-        for (class, external) in classes {
-            let mut views = self.views.iter_mut();
-            if let Some(view) = views.find(|view| view.class == *class) {
-                view.external = *external;
-                continue;
+    /// Follows what is wanted: the first is `default`. What is wanted no more goes on until the
+    /// directories are linked anew. An error leaves a zone out, and concerns no other.
+    pub fn align(&mut self, wanted: &[Wanted], synced: Option<Now>) -> Vec<anyhow::Error> {
+        let mut errors = Vec::new();
+        for view in &mut self.views {
+            let stays = wanted.iter().any(|wanted| wanted.name == view.name);
+            match (&view.leaves, stays) {
+                (Some(_), true) => view.leaves = None,
+                (None, false) => view.leaves = Some(Departure::default()),
+                _ => {}
             }
-            let first = self.views.first().context("no class default")?;
-            let (entries, incomplete) =
-                (first.writer.entries(), first.writer.statistics().incomplete);
-            let disabled = first.writer.state() == State::Disabled;
-            let (mut view, _) = View::open(self.options_of(class), class, *external)?;
-            view.become_equal(&entries, incomplete);
-            match (disabled, synced) {
-                (true, _) => view.writer.disable(),
-                (false, Some(now)) => view.writer.set_synced(now),
-                (false, None) => {}
-            }
-            self.views.push(view);
         }
+        let mut reference = None;
+        for wanted in wanted {
+            if let Err(error) = self.settle_one(wanted, synced, &mut reference) {
+                errors.push(error.context(format!("the zone {}", wanted.name)));
+            }
+        }
+        errors
+    }
+
+    /// Makes one zone as it is wanted. `reference` is what there is, once somebody needs it.
+    fn settle_one(
+        &mut self,
+        wanted: &Wanted,
+        synced: Option<Now>,
+        reference: &mut Option<Vec<Entry>>,
+    ) -> Result<()> {
+        let first = self.views.first().context("no class default")?;
+        let incomplete = first.statistics().incomplete;
+        let state = first.state();
+        let synced = synced.unwrap_or(self.alive_before);
+        let mut everything = || reference.get_or_insert_with(|| first.entries()).clone();
+        let index = self.views.iter().position(|view| view.name == wanted.name);
+        if let Some(index) = index {
+            let entries = match self.views[index].gains(&wanted.shown) {
+                true => everything(),
+                false => Vec::new(),
+            };
+            let view = &mut self.views[index];
+            view.class = wanted.class.clone();
+            match view.show(&wanted.shown, &entries) {
+                Ok(lost) => {
+                    // What it held is still among its bytes, for whoever maps it from now on.
+                    if lost {
+                        let name = wanted.name.clone();
+                        self.renew(&name);
+                    }
+                    return Ok(());
+                }
+                // Better no zone than one with something in it that is to be hidden.
+                Err(error) => {
+                    self.views.remove(index).retire();
+                    return Err(error.into());
+                }
+            }
+        }
+        let entries = everything();
+        let (mut view, _) = View::open(self.options_of(&wanted.name), wanted.clone())?;
+        view.become_equal(&entries, incomplete);
+        match state {
+            State::Disabled => view.writer.disable(),
+            // What an earlier agent published of everything is as good in parts.
+            State::Live => view.writer.set_synced(synced),
+            _ => {}
+        }
+        self.views.push(view);
         Ok(())
     }
 
-    /// The zones.
+    /// Moves a zone to another inode: some pod that has it shall not have it any more. False: there
+    /// is no such zone.
+    pub fn renew(&mut self, name: &str) -> bool {
+        let mut views = self.views.iter_mut();
+        let Some(view) = views.find(|view| view.name == name && !view.leaves()) else {
+            return false;
+        };
+        match view.writer.renew() {
+            Ok(former) => {
+                tracing::info!(view = name, "moved the zone: pods have left it");
+                self.former.push(Leaving {
+                    what: former,
+                    until: Departure::default(),
+                });
+                true
+            }
+            Err(error) => {
+                tracing::error!(view = name, %error, "pods that have left a zone still see it");
+                false
+            }
+        }
+    }
+
+    /// What leaves, and did not at the last call, does so once the directories are linked by the table
+    /// of this number. Whether there is such.
+    pub fn depart(&mut self, generation: u64) -> bool {
+        let leaving = self.views.iter_mut().filter_map(|it| it.leaves.as_mut());
+        let former = self.former.iter_mut().map(|it| &mut it.until);
+        let mut any = false;
+        for until in leaving.chain(former) {
+            any |= until.0.is_none();
+            until
+                .0
+                .get_or_insert((generation, Instant::now() + PATIENCE));
+        }
+        any
+    }
+
+    /// The directories are linked by the table of this number: what waited for that goes, and what
+    /// has waited for too long.
+    pub fn settle(&mut self, linked: u64, now: Instant) {
+        let former = self
+            .former
+            .extract_if(.., |it| it.until.is_due(linked, now));
+        former.for_each(|it| it.what.supersede());
+        let due = |view: &mut View| view.leaves.is_some_and(|it| it.is_due(linked, now));
+        for view in self.views.extract_if(1.., due) {
+            view.retire();
+        }
+    }
+
+    /// The zones, also those that leave.
+    pub fn iter(&self) -> impl Iterator<Item = &View> {
+        self.views.iter()
+    }
+
+    /// The same, to change them.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut View> {
         self.views.iter_mut()
+    }
+
+    /// Whether there is a zone of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.views.iter().any(|view| view.name == name)
     }
 
     /// What the zones hold.
     pub fn held(&self) -> Held {
         let mut held = Held::default();
-        for entry in self.first().map(Writer::entries).unwrap_or_default() {
+        for entry in self.views.first().map(View::entries).unwrap_or_default() {
             match entry {
                 Entry::Namespace(name) => {
                     held.namespaces.insert(name);
@@ -132,12 +286,12 @@ impl Views {
 
     /// The state of the zone of `default`.
     pub fn state(&self) -> State {
-        self.first().map_or(State::Init, Writer::state)
+        self.views.first().map_or(State::Init, View::state)
     }
 
     /// The figures of the zone of `default`.
     pub fn statistics(&self) -> Option<Statistics> {
-        self.first().map(Writer::statistics)
+        self.views.first().map(View::statistics)
     }
 
     /// [`Writer::beat`] of every zone.
@@ -157,7 +311,10 @@ impl Views {
 
     /// [`Writer::set_incomplete`] of every zone.
     pub fn set_incomplete(&mut self, incomplete: bool) {
-        self.each(|writer| writer.set_incomplete(incomplete));
+        for view in &mut self.views {
+            let incomplete = incomplete || view.lacks_entries;
+            view.writer.set_incomplete(incomplete);
+        }
     }
 
     /// [`Writer::disable`] of every zone.
@@ -180,23 +337,23 @@ impl Views {
         views.filter_map(|view| view.writer.advance(now)).min()
     }
 
-    fn first(&self) -> Option<&Writer> {
-        self.views.first().map(|view| &view.writer)
-    }
-
     fn each(&mut self, mut change: impl FnMut(&mut Writer)) {
         for view in &mut self.views {
             change(&mut view.writer);
         }
     }
 
-    /// Changes every zone; an error of one does not keep the others from it.
+    /// Changes every zone that shows a namespace; an error of one does not keep the others from it.
     fn commit(
         &mut self,
+        namespace: Option<&str>,
         change: impl Fn(&mut Writer) -> Result<bool, WriteError>,
     ) -> Result<bool, WriteError> {
         let mut result = Ok(false);
         for view in &mut self.views {
+            if namespace.is_some_and(|namespace| !view.shown.holds(namespace)) {
+                continue;
+            }
             match (change(&mut view.writer), &mut result) {
                 (Ok(changed), Ok(any)) => *any |= changed,
                 (Err(error), Ok(_)) => result = Err(error),
@@ -206,128 +363,64 @@ impl Views {
         result
     }
 
-    fn options_of(&self, class: &str) -> Options {
+    fn options_of(&self, view: &str) -> Options {
         Options {
-            view: class.to_owned(),
+            view: view.to_owned(),
             ..self.options.clone()
         }
     }
 
-    /// Retires what an earlier agent published for classes that are configured no more.
-    fn retire_strangers(&self) {
-        for class in crate::switch::published_classes(&self.options.directory) {
-            if self.views.iter().any(|view| view.class == class) {
+    /// What an earlier agent published besides.
+    fn take_over(
+        &mut self,
+        classes: &[Class],
+        before: Option<&Table>,
+        hides: bool,
+        entries: &[Entry],
+    ) {
+        let incomplete = self.statistics().is_some_and(|it| it.incomplete);
+        for name in crate::switch::published_classes(&self.options.directory) {
+            if self.has(&name) {
                 continue;
             }
-            match View::open(self.options_of(&class), &class, External::Off) {
-                Ok((view, _)) => retire(view),
-                Err(error) => tracing::warn!(class, %error, "cannot retire the zone of a class"),
-            }
-        }
-    }
-}
-
-impl View {
-    fn open(options: Options, class: &str, external: External) -> Result<(Self, Opened)> {
-        let (writer, opened) = Writer::open(options)?;
-        let path = writer.path().display().to_string();
-        match &opened {
-            Opened::Created => tracing::info!(path, "created the zone"),
-            Opened::Adopted {
-                namespaces,
-                services,
-            } => {
-                tracing::info!(path, namespaces, services, "adopted the zone");
-            }
-            Opened::Replaced { why } => tracing::warn!(path, why, "replaced the zone"),
-        }
-        let view = Self {
-            class: class.to_owned(),
-            external,
-            published: writer.config(),
-            writer,
-        };
-        Ok((view, opened))
-    }
-
-    /// Publishes a configuration when it differs; true when it did.
-    pub fn configure(&mut self, config: Config) -> Result<bool, WriteError> {
-        if config == self.published {
-            return Ok(false);
-        }
-        self.writer.configure(&config)?;
-        self.published = config;
-        Ok(true)
-    }
-
-    /// Takes over what another class's zone holds. What does not fit makes misses ask.
-    fn become_equal(&mut self, entries: &[Entry], incomplete: bool) {
-        let copied = self.copy(entries);
-        if let Err(error) = &copied {
-            tracing::error!(class = self.class, %error, "cannot copy the zone");
-        }
-        self.writer.set_incomplete(incomplete || copied.is_err());
-    }
-
-    fn copy(&mut self, entries: &[Entry]) -> Result<(), WriteError> {
-        let mut namespaces = BTreeSet::new();
-        let mut services = BTreeSet::new();
-        let mut slices = BTreeSet::new();
-        for entry in entries {
-            if let Entry::Namespace(name) = entry {
-                self.writer.put_namespace(name)?;
-                namespaces.insert(name.as_str());
-            }
-        }
-        for entry in entries {
-            let Entry::Service {
-                key,
-                body,
-                slices: held,
-            } = entry
-            else {
-                continue;
+            let entry = before.and_then(|table| table.entry_of_view(&name));
+            let class = classes
+                .iter()
+                .find(|class| entry.is_some_and(|entry| entry.class == class.name));
+            let wanted = Wanted {
+                name: name.clone(),
+                class: class.cloned().unwrap_or_else(Class::default_class),
+                shown: Shown::Everything,
             };
-            for (id, slice) in held {
-                self.writer.put_slice(key, *id, slice)?;
-                slices.insert((key, *id));
-            }
-            if let Some(body) = body {
-                self.writer.put_service(key, body)?;
-                services.insert(key);
+            match View::open(self.options_of(&name), wanted) {
+                Ok((mut view, _)) => {
+                    if entry.is_some_and(|entry| entry.view != entry.class) {
+                        view.keep_shown();
+                    }
+                    view.become_equal(entries, incomplete);
+                    let stays = hides && class.is_some() && view.shown != Shown::Everything;
+                    view.leaves = (!stays).then(Departure::default);
+                    self.views.push(view);
+                }
+                Err(error) => tracing::warn!(view = name, %error, "cannot take a zone over"),
             }
         }
-        self.writer.retain(|item| match item {
-            nss_k8s_zone::Item::Namespace(name) => namespaces.contains(name),
-            nss_k8s_zone::Item::Service(key) => services.contains(key),
-            nss_k8s_zone::Item::Slice(key, id) => slices.contains(&(key, id)),
-        })?;
-        Ok(())
-    }
-}
-
-/// Ends the zone of a class: processes look for another file.
-fn retire(view: View) {
-    let class = view.class;
-    // The directory stays: it may be mounted, and the class may come back.
-    match view.writer.retire() {
-        Ok(()) => tracing::info!(class, "retired the zone of a class"),
-        Err(error) => tracing::warn!(class, %error, "cannot retire the zone of a class"),
     }
 }
 
 impl Sink for Views {
     fn put_namespace(&mut self, name: &str) -> Result<bool, WriteError> {
-        self.commit(|writer| writer.put_namespace(name))
+        self.commit(Some(name), |writer| writer.put_namespace(name))
     }
     fn delete_namespace(&mut self, name: &str) -> Result<bool, WriteError> {
-        self.commit(|writer| writer.delete_namespace(name))
+        self.commit(None, |writer| writer.delete_namespace(name))
     }
     fn put_service(&mut self, key: &ServiceKey, body: &ServiceBody) -> Result<bool, WriteError> {
-        self.commit(|writer| writer.put_service(key, body))
+        let change = |writer: &mut Writer| writer.put_service(key, body);
+        self.commit(Some(key.namespace()), change)
     }
     fn delete_service(&mut self, key: &ServiceKey) -> Result<bool, WriteError> {
-        self.commit(|writer| writer.delete_service(key))
+        self.commit(None, |writer| writer.delete_service(key))
     }
     fn put_slice(
         &mut self,
@@ -335,9 +428,10 @@ impl Sink for Views {
         id: SliceId,
         slice: &Slice,
     ) -> Result<bool, WriteError> {
-        self.commit(|writer| writer.put_slice(key, id, slice))
+        let change = |writer: &mut Writer| writer.put_slice(key, id, slice);
+        self.commit(Some(key.namespace()), change)
     }
     fn delete_slice(&mut self, key: &ServiceKey, id: SliceId) -> Result<bool, WriteError> {
-        self.commit(|writer| writer.delete_slice(key, id))
+        self.commit(None, |writer| writer.delete_slice(key, id))
     }
 }

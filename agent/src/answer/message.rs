@@ -175,6 +175,21 @@ impl Resource {
         Some((resource, end))
     }
 
+    /// The names in its data.
+    pub(super) fn names(&self) -> Vec<WireName> {
+        let layout = Layout::of(self.kind);
+        let mut rest = self.data.get(layout.before..).unwrap_or(&[]);
+        let mut names = Vec::with_capacity(layout.names);
+        for _ in 0..layout.names {
+            let Some(name) = WireName::read(rest) else {
+                break;
+            };
+            rest = rest.get(name.as_octets().len()..).unwrap_or(&[]);
+            names.push(name);
+        }
+        names
+    }
+
     /// Puts other names into the place of its own: of the owner, and of those in its data.
     pub(super) fn rename(&mut self, rename: &dyn Fn(&WireName) -> WireName) {
         self.owner = rename(&self.owner);
@@ -352,10 +367,19 @@ fn remember(offsets: &mut HashMap<Vec<u8>, u16>, name: &[u8], at: usize) {
 #[cold]
 pub(super) fn rename(out: &mut Vec<u8>, rename: &dyn Fn(&WireName) -> WireName) -> Option<()> {
     let mut resources = Resource::all(out)?;
-    let (_, records) = WireName::decompress(out, HEADER)?;
-    out.truncate(records + 4);
     for resource in &mut resources {
         resource.rename(rename);
+    }
+    write_resources(out, &resources)
+}
+
+/// Puts these records into the place of a message's own; they are in the order of their sections.
+#[cold]
+pub(super) fn write_resources(out: &mut Vec<u8>, resources: &[Resource]) -> Option<()> {
+    let (_, records) = WireName::decompress(out, HEADER)?;
+    out.truncate(records + 4);
+    let mut counts = [0; 3];
+    for resource in resources {
         out.extend_from_slice(resource.owner.as_octets());
         for number in [resource.kind, resource.class] {
             out.extend_from_slice(&number.to_be_bytes());
@@ -364,7 +388,9 @@ pub(super) fn rename(out: &mut Vec<u8>, rename: &dyn Fn(&WireName) -> WireName) 
         let length = u16::try_from(resource.data.len()).ok()?;
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(&resource.data);
+        counts[resource.section as usize] += 1;
     }
+    write_counts(out, counts);
     Some(())
 }
 

@@ -4,8 +4,10 @@ use super::{
     code,
     message::{self, Answered, Resource, Section},
     rules::Back,
+    views::ZoneFile,
 };
 use crate::forward::{self, Class, Head, Question};
+use std::sync::Arc;
 
 /// A question that an upstream must be asked.
 pub struct Pending {
@@ -20,6 +22,8 @@ pub struct Pending {
     /// Of an answer whose aliases lead out of the zone: the message so far, with them.
     pub(super) draft: Option<Vec<u8>>,
     pub(super) back: Option<Back>,
+    /// Of who may not see everything: the zone with what it may, and its apex.
+    pub(super) sight: Option<(Arc<ZoneFile>, String)>,
     pub(super) limit: usize,
     pub(super) opt: Option<Answered>,
 }

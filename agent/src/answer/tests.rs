@@ -146,6 +146,15 @@ impl World {
     }
 }
 
+/// A pod of the class `default`.
+fn client(view: &str) -> Client {
+    Client {
+        class: Class::new("default"),
+        view: view.into(),
+        name: "pod".into(),
+    }
+}
+
 const LOCAL: Way<'static> = Way::Tcp(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST));
 
 fn query(name: &str, kind: RecordType) -> Vec<u8> {
@@ -309,7 +318,7 @@ hosts: [{names: [one.example.com], addresses: [192.0.2.1], ttl: 7s}]
 #[test]
 fn queries_that_are_none_of_ours_are_refused() {
     let world = World::new("");
-    let class = Class::new("default");
+    let client = client("default");
     let good = query("api.shop.svc.cluster.local.", RecordType::A);
     let end = good.len();
     let chaos = [&good[..end - 1], &[3]].concat();
@@ -326,7 +335,7 @@ fn queries_that_are_none_of_ours_are_refused() {
         assert!(answer.answers.is_empty());
     }
     let transfer = query("cluster.local.", RecordType::AXFR);
-    for way in [LOCAL, Way::Udp, Way::Process(&class)] {
+    for way in [LOCAL, Way::Udp, Way::Process(&client)] {
         let answer = world.exchange(&transfer, way).unwrap();
         assert_eq!(answer[3], code::REFUSED);
         assert_eq!(answer[2] & 4, 0, "no authority");

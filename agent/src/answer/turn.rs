@@ -10,14 +10,12 @@ use super::{
     request::{Extended, INTERNET, Request},
     rules::{Back, Ruling},
     transfer,
+    views::ZoneFile,
     zone::{self, Outcome, Sheet},
 };
-use crate::{
-    forward::{Head, Question},
-    publish::unix_now,
-};
-use nss_k8s_zone::{Family, LibcOs};
-use std::{os::unix::ffi::OsStrExt, path::Path};
+use crate::forward::{Head, Question};
+use nss_k8s_zone::Family;
+use std::sync::Arc;
 
 /// How long a blocked name stays so with who has heard of it, in seconds.
 const BLOCKED_TIME_TO_LIVE: u32 = 30;
@@ -86,14 +84,14 @@ impl Turn<'_> {
         folded: &[u8],
         back: Option<Back>,
     ) -> Begun {
-        let Desk { out, gathered } = desk;
-        let mut draft = Draft::new(out, self.request);
         let kind = self.request.kind;
-        let now = unix_now();
-        let answerer = self.answerer;
-        let outcome = answerer
-            .zone
-            .read(&LibcOs, &answerer.path, now, |snapshot| {
+        let zone = self
+            .answerer
+            .zone_of(self.way, self.policy.listens_restricted);
+        let outcome = zone.as_ref().map(|zone| {
+            let Desk { out, gathered } = desk;
+            let mut draft = Draft::new(out, self.request);
+            let outcome = zone.read(|snapshot| {
                 if !zone::is_ours(snapshot, folded, kind) {
                     return Outcome::Ask;
                 }
@@ -107,24 +105,63 @@ impl Turn<'_> {
                 };
                 sheet.answer(gathered, &mut draft)
             });
+            match outcome {
+                Ok(Outcome::Answered { code }) => draft.finish(code, true),
+                Ok(Outcome::Chase { .. }) => draft.finish(code::NOERROR, true),
+                _ => {}
+            }
+            outcome
+        });
         match outcome {
-            Ok(Outcome::Answered { code }) => {
-                draft.finish(code, true);
-                self.send(desk, back.as_ref(), Giver::Zone)
-            }
-            Ok(Outcome::Chase { target }) => {
-                draft.finish(code::NOERROR, true);
+            Some(Ok(Outcome::Answered { .. })) => self.send(desk, back.as_ref(), Giver::Zone),
+            Some(Ok(Outcome::Chase { target })) => {
                 let draft = Some(desk.out.clone());
-                self.ask(desk, &target, back, draft)
+                self.ask(desk, zone.as_deref(), &target, back, draft)
             }
-            // In the zone or not: who is asked for the rest has the last word.
-            Ok(Outcome::Ask) | Err(_) => self.ask(desk, name, back, None),
+            // In the zone or not: who is asked for the rest has the last word, if it may be asked.
+            outcome => match self.withholds(folded, outcome.and_then(Result::ok).as_ref()) {
+                Some(code) => self.bare(desk, code),
+                None => self.ask(desk, zone.as_deref(), name, back, None),
+            },
+        }
+    }
+
+    /// The response code of a question that no upstream may be asked: what it would say to the node
+    /// may be hidden from who asks. A process is told to ask by itself, as who it is.
+    fn withholds(&self, folded: &[u8], outcome: Option<&Outcome>) -> Option<u8> {
+        if !self.policy.hides {
+            return None;
+        }
+        let apex = self.policy.apex.as_bytes();
+        let in_zone = match folded.strip_suffix(apex) {
+            Some(before) => before.is_empty() || before.ends_with(b"."),
+            None => false,
+        };
+        if in_zone {
+            return Some(match (self.way, outcome) {
+                (Way::Udp | Way::Tcp(_), Some(Outcome::Miss)) => code::NXDOMAIN,
+                _ => code::REFUSED,
+            });
+        }
+        let address = match self.request.kind {
+            kind::PTR => records::address_of(folded)?,
+            _ => return None,
+        };
+        match self.way {
+            Way::Process(_) => Some(code::REFUSED),
+            // An address of something hidden has no name; others may be anybody's.
+            _ if self.policy.listens_restricted => {
+                let everything = &self.answerer.zones.everything;
+                everything.names(&address).then_some(code::NXDOMAIN)
+            }
+            _ => None,
         }
     }
 
     fn ask(
         &self,
         desk: &mut Desk,
+        zone: Option<&Arc<ZoneFile>>,
         name: &WireName,
         back: Option<Back>,
         draft: Option<Vec<u8>>,
@@ -134,10 +171,20 @@ impl Turn<'_> {
         let Some(ask) = Question::new(name.as_octets(), request.kind, INTERNET) else {
             return self.bare(desk, code::FORMERR);
         };
+        let is_restricted = match self.way {
+            Way::Process(client) => *client.view != *client.class.name(),
+            Way::Udp | Way::Tcp(_) => self.policy.listens_restricted,
+        };
+        let sight = match zone.cloned() {
+            _ if !(self.policy.hides && is_restricted) => None,
+            // It is not known what may be told.
+            None => return self.bare(desk, code::REFUSED),
+            zone => zone,
+        };
         let pending = Pending {
             ask: ask.with_bits(dnssec_ok, request.checking_disabled),
             class: match self.way {
-                Way::Process(class) => Some(class.clone()),
+                Way::Process(client) => Some(client.class.clone()),
                 Way::Udp | Way::Tcp(_) => None,
             },
             question: request.question.to_vec(),
@@ -150,6 +197,7 @@ impl Turn<'_> {
             identifier: request.identifier,
             draft,
             back,
+            sight: sight.map(|zone| (zone, self.policy.apex.clone())),
             limit: self.limit,
             opt: self.opt,
         };
@@ -240,10 +288,11 @@ impl Turn<'_> {
             }
             Way::Udp | Way::Process(_) => false,
         };
-        if !allowed {
+        // A zone in which something is hidden from somebody is given to nobody.
+        if !allowed || self.policy.hides {
             return self.bare(desk, code::REFUSED);
         }
-        let path = Path::new(std::ffi::OsStr::from_bytes(self.answerer.path.as_bytes()));
+        let path = self.answerer.zones.everything.path();
         match transfer::messages(path, self.request, self.opt) {
             Some(messages) => {
                 self.answerer.metrics.said(code::NOERROR, Giver::Zone);

@@ -11,7 +11,7 @@ use super::{
     name::WireName,
     records::{address_of, put_address, put_authority},
 };
-use nss_k8s_zone::{Address, Families, Family, Found, MAX_CHAIN, Name, Snapshot, Srv};
+use nss_k8s_zone::{Address, Ask, Families, Family, Found, MAX_CHAIN, Name, Snapshot, Srv};
 use std::collections::HashSet;
 
 /// How long `dns-version` lives: the plugin's own constant.
@@ -43,7 +43,9 @@ pub(super) enum Outcome {
         /// It.
         target: WireName,
     },
-    /// Only DNS can tell.
+    /// Only DNS can tell: the namespace exists, the service is not held.
+    Miss,
+    /// Only DNS can tell, for another reason.
     Ask,
 }
 
@@ -322,6 +324,7 @@ impl Sheet<'_, '_> {
         let code = match found {
             Found::NoData => code::NOERROR,
             Found::NxDomain => code::NXDOMAIN,
+            Found::Ask(Ask::Miss | Ask::MissBelow) => return Outcome::Miss,
             _ => return Outcome::Ask,
         };
         self.put_authority(Section::Authority, draft);

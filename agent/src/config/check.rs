@@ -38,6 +38,13 @@ impl Config {
                 !(512..=4096).contains(&listen.udp_payload),
                 "listen.udp_payload: not 512 to 4096",
             );
+            say(
+                listen
+                    .namespace
+                    .as_ref()
+                    .is_some_and(|it| label(it).is_err()),
+                "listen.namespace: no name of a namespace",
+            );
             say(listen.max_connections == 0, "listen.max_connections: 0");
             say(listen.idle.duration().is_zero(), "listen.idle: 0");
         }

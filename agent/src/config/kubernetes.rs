@@ -32,8 +32,8 @@ pub struct Kubernetes {
     pub except: Vec<Name>,
     /// Further addresses of the cluster's name servers, such as a node-local cache's
     pub cluster_dns: Vec<IpAddr>,
-    /// The Service whose addresses are the cluster's name servers
-    pub cluster_dns_service: ObjectName,
+    /// The Service whose addresses are the cluster's name servers; absent: found by itself
+    pub cluster_dns_service: Option<ObjectName>,
     /// An address without a name in the zone has none, instead of asking DNS
     pub ptr_authoritative: bool,
     /// For how long an endpoint stays that left its slice without turning up elsewhere
@@ -54,7 +54,7 @@ impl Default for Kubernetes {
             endpoint_slices: EndpointSlices::default(),
             except: Vec::new(),
             cluster_dns: Vec::new(),
-            cluster_dns_service: ObjectName::literal("kube-system", "kube-dns"),
+            cluster_dns_service: None,
             ptr_authoritative: false,
             endpoint_grace: Period::millis(500),
         }

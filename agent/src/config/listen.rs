@@ -36,6 +36,9 @@ pub struct Listen {
     /// A TCP connection without a query is closed after this
     #[serde(default = "idle")]
     pub idle: Period,
+    /// Answer what pods of this namespace may look up; absent: everything
+    #[serde(default)]
+    pub namespace: Option<String>,
     /// Who may transfer the zone (AXFR): networks such as 10.0.0.0/8
     #[serde(default)]
     pub allow_transfer: Vec<Network>,

@@ -1,13 +1,16 @@
 //! The configuration as processes see it: the CONFIG record of one class's zone.
 
-use super::{Config, EndpointSlices, External, GuardMode, Match, MissPolicy, Name, Pods, Rewrite};
+use super::{
+    Class, Config, EndpointSlices, External, GuardMode, Match, MissPolicy, Name, Pods, Rewrite,
+};
 use nss_k8s_zone::{Address, Matching, Rule};
 use std::net::IpAddr;
 
 impl Config {
     /// What is published for pods of a class; the addresses of the cluster DNS Service are added
     /// once they are known. `guarded`: the namespaces that the guard found.
-    pub fn record(&self, external: External, guarded: &[String]) -> nss_k8s_zone::Config {
+    pub fn record(&self, class: &Class, guarded: &[String]) -> nss_k8s_zone::Config {
+        let external = class.external;
         let (kubernetes, processes) = (&self.kubernetes, &self.processes);
         let mut excepted: Vec<Name> = kubernetes.except.clone();
         // Names of pods are the one subtree that `verified` is about, and pods are not watched.
@@ -47,6 +50,7 @@ impl Config {
                 MissPolicy::Ask => nss_k8s_zone::MissPolicy::Ask,
                 MissPolicy::Nxdomain => nss_k8s_zone::MissPolicy::NxDomain,
             },
+            shadow: class.shadow,
             ttl: kubernetes.ttl,
             stale_after: processes.stale_after,
             dead_after: processes.dead_after,
@@ -63,7 +67,6 @@ impl Config {
                 External::Node => nss_k8s_zone::External::Node,
             },
             holds_external: crate::external::is_published(self, external),
-            shadow: false,
             rules: self
                 .rewrite
                 .iter()

@@ -32,8 +32,12 @@ kubernetes:
 processes: {accept_any_nameserver: true, disabled_permille: 10, refuse_builds: [7]}
 classes:
   - {name: batch, external: node, namespaces: [batch, "job-*"]}
-  - {name: bank, external: off, namespace_selector: tier=bank}
+  - {name: bank, external: off, namespace_selector: tier=bank, inject: false, shadow: true}
   - {name: default, external: node}
+policy:
+  - {from: {namespaces: [bank, "job-*"]}, to: {namespaces: [kube-system], own: false}}
+  - {from: {namespace_selector: tier=x}, to: {namespace_selector: "tier in (x, y)"}}
+max_views: 7
 forward:
   upstream_service: kube-system/upstream
   max_concurrent: 7
@@ -45,7 +49,7 @@ forward:
         - {address: 10.1.1.2, transport: tls, tls_name: dns.corp.example}
   cache: {entries: 5, max_ttl: 1m}
   serve_stale: {max_age: 1h}
-listen: {addresses: [169.254.20.10], allow_transfer: [10.0.0.0/8]}
+listen: {addresses: [169.254.20.10], namespace: shop, allow_transfer: [10.0.0.0/8]}
 rewrite:
   - {exact: db.example, to: db.shop.svc.cluster.local}
   - {prefix: old, to: new, continue: false}
@@ -91,6 +95,16 @@ fn says_where_and_what_is_wrong() {
             "line 2 column 19: \"5\" is no period",
         ),
         ("classes: 7\n", "line 1 column 10"),
+        ("policy: [{to: {}}]", "missing field `from`"),
+        (
+            "policy: [{from: {}}]",
+            "policy[0].from: needs namespaces or namespace_selector",
+        ),
+        ("max_views: 0", "max_views: not 1 to 1024"),
+        (
+            "listen: {addresses: [127.0.0.1], namespace: A.b}",
+            "listen.namespace: no name of a namespace",
+        ),
         ("a: [\n", "line 1 column 1"),
         ("kubernetes: {ttl: 3601}", "kubernetes.ttl: not 0 to 3600"),
         (
@@ -281,9 +295,17 @@ fn a_namespace_is_of_the_first_class_that_matches() {
     );
 }
 
+/// The class `default` with another giver.
+fn class(external: External) -> Class {
+    Class {
+        external,
+        ..Class::default_class()
+    }
+}
+
 #[test]
 fn processes_are_told_what_concerns_them() {
-    let record = parse(EVERYTHING).record(External::Node, &["com".to_owned()]);
+    let record = parse(EVERYTHING).record(&class(External::Node), &["com".to_owned()]);
     assert_eq!((record.ttl, record.disabled_permille), (30, 10));
     assert!(record.accept_any_nameserver && record.endpoints_held && record.holds_external);
     assert_eq!(
@@ -300,18 +322,18 @@ fn processes_are_told_what_concerns_them() {
         rules[4].contains("Guard") && rules[4].contains("com"),
         "{rules:?}"
     );
-    let plain = Config::default().record(External::Pod, &["com".to_owned()]);
+    let plain = Config::default().record(&class(External::Pod), &["com".to_owned()]);
     assert!(plain.rules.is_empty(), "the guard is off");
     assert!(!plain.holds_external);
     let fixed = parse("hosts: [{names: [a], addresses: [10.0.0.1]}]");
-    assert!(fixed.record(External::Pod, &[]).holds_external);
-    assert!(!fixed.record(External::Off, &[]).holds_external);
+    assert!(fixed.record(&class(External::Pod), &[]).holds_external);
+    assert!(!fixed.record(&class(External::Off), &[]).holds_external);
     // A fixed name in the zone is not answered from the zone.
     let names = "[a, db.shop.svc.cluster.local]";
     let fixed = parse(&format!(
         "hosts: [{{names: {names}, addresses: [10.0.0.1]}}]"
     ));
-    let record = fixed.record(External::Pod, &[]);
+    let record = fixed.record(&class(External::Pod), &[]);
     assert_eq!(record.excepted_suffixes, ["db.shop.svc.cluster.local"]);
 }
 

@@ -87,9 +87,14 @@ impl Held {
     }
 }
 
-/// The news of an answer for each class that asked.
-pub(super) fn put(question: &Question, answer: &Answer, classes: &[Class]) -> Vec<Change> {
-    if classes.is_empty() {
+/// The news of an answer for each class that asked; none of one that leads into the zone `hidden`.
+pub(super) fn put(
+    question: &Question,
+    answer: &Answer,
+    classes: &[Class],
+    hidden: Option<&Name>,
+) -> Vec<Change> {
+    if classes.is_empty() || hidden.is_some_and(|zone| leads_into(question, &answer.reply, zone)) {
         return Vec::new();
     }
     let Some((family, held)) = Held::of(question, &answer.reply) else {
@@ -106,6 +111,23 @@ pub(super) fn put(question: &Question, answer: &Answer, classes: &[Class]) -> Ve
         stale: answer.stale.is_some(),
     };
     classes.iter().map(change).collect()
+}
+
+/// Whether a question or an answer names something in a zone. What cannot be read may.
+fn leads_into(question: &Question, reply: &Reply, zone: &Name) -> bool {
+    let Ok(message) = reply.to_message() else {
+        return true;
+    };
+    let within = |name: &Name| zone.zone_of(name);
+    let target = |data: &RData| match data {
+        RData::CNAME(it) => within(&it.0),
+        _ => false,
+    };
+    within(question.to_query().name())
+        || message
+            .answers
+            .iter()
+            .any(|record| within(&record.name) || target(&record.data))
 }
 
 /// The news that an answer is gone.

@@ -140,7 +140,7 @@ impl Inner {
         let Some(class) = class else { return };
         if self.cache.claim(question, class, Instant::now()) {
             let class = std::slice::from_ref(class);
-            self.tell(change::put(question, answer, class));
+            self.tell_of(question, answer, class);
         }
     }
 
@@ -176,7 +176,7 @@ impl Inner {
             let stale = self.stale(&held);
             // A prefetch that failed takes nothing from an answer that is still good.
             if !fresh {
-                self.tell(change::put(question, &stale, &classes));
+                self.tell_of(question, &stale, &classes);
             }
             return stale;
         }
@@ -186,7 +186,7 @@ impl Inner {
         for gone in stored.evicted {
             self.tell_gone(&gone.key, gone.classes);
         }
-        self.tell(change::put(question, &answer, &stored.classes));
+        self.tell_of(question, &answer, &stored.classes);
         answer
     }
 

@@ -25,6 +25,8 @@ pub struct Settings {
     pub loop_probe: bool,
     /// The apex of the cluster zone, asked for when the health of the cluster DNS is probed.
     pub cluster_zone: Name,
+    /// What leads into the cluster zone is no news: not every pod that may hear it may see that.
+    pub hides_cluster: bool,
 }
 
 impl Default for Settings {
@@ -38,6 +40,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(1),
             loop_probe: true,
             cluster_zone: Name::root(),
+            hides_cluster: false,
         }
     }
 }

@@ -44,6 +44,8 @@ pub trait Service: Send + Sync + 'static {
 pub struct Client {
     /// Its class.
     pub class: Class,
+    /// The zone that its processes have: a directory below `view/`.
+    pub view: Arc<str>,
     /// What to call it in logs: a pod's directory, or the class's own.
     pub name: Arc<str>,
 }

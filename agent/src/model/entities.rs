@@ -47,6 +47,8 @@ pub enum Object {
     Namespace(String, Labels),
     /// A service exists.
     Service(ServiceKey, ServiceBody),
+    /// The same, and its label says that it is the cluster DNS.
+    NameServer(ServiceKey, ServiceBody),
     /// A slice of a service exists.
     Slice(SliceOf),
 }
@@ -71,7 +73,7 @@ impl Object {
     pub fn key(&self) -> ObjectKey {
         match self {
             Self::Namespace(name, _) => ObjectKey::Namespace(name.clone()),
-            Self::Service(key, _) => ObjectKey::Service(key.clone()),
+            Self::Service(key, _) | Self::NameServer(key, _) => ObjectKey::Service(key.clone()),
             Self::Slice(of) => ObjectKey::Slice {
                 namespace: of.service.namespace().to_owned(),
                 name: of.name.clone(),

@@ -1,6 +1,6 @@
 //! Which namespaces are served: CoreDNS's `namespaces` and `namespace_labels`.
 
-use super::{Labels, Model, Settings, Source};
+use super::{Labels, Model, Presence, Settings, Source};
 use crate::config::Selector;
 
 /// The namespaces that are served; others do not exist, nor does anything in them.
@@ -39,6 +39,24 @@ impl Exposure {
     }
 }
 
+/// A namespace that exists.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownNamespace<'m> {
+    /// Its name.
+    pub name: &'m str,
+    /// Its labels.
+    pub labels: &'m Labels,
+    /// It was listed by itself: not only something in it.
+    pub listed: bool,
+}
+
+impl<'m> KnownNamespace<'m> {
+    /// Its labels, if these are all that it has for certain.
+    pub fn certain(&self) -> Option<&'m Labels> {
+        self.listed.then_some(self.labels)
+    }
+}
+
 impl Model {
     /// Follows a changed configuration. Its effect on the zone is a difference, as any other.
     pub fn configure(&mut self, settings: Settings) {
@@ -54,11 +72,16 @@ impl Model {
         }
     }
 
-    /// The namespaces that exist, served or not, with their labels; `None` until they are listed.
-    pub fn namespaces(&self) -> Option<impl Iterator<Item = (&str, &Labels)>> {
+    /// The namespaces that exist, served or not; `None` until they are listed.
+    pub fn namespaces(&self) -> Option<impl Iterator<Item = KnownNamespace<'_>>> {
         let all = self.namespaces.iter();
-        self.is_listed(Source::Namespaces)
-            .then(|| all.map(|(name, presence)| (name.as_str(), &presence.labels)))
+        self.is_listed(Source::Namespaces).then(|| {
+            all.map(|(name, Presence { labels, listed, .. })| KnownNamespace {
+                name,
+                labels,
+                listed: *listed,
+            })
+        })
     }
 
     /// Whether [`Model::namespaces`] may say something else than at the last call of this.

@@ -1,11 +1,13 @@
 //! Tables of single rules, then random sequences of events against a naive recomputation.
 
 use super::*;
+use nss_k8s_zone::{Address, ServiceBody};
 use nss_k8s_zone::{Endpoint, Family, Port, Protocol, Slice};
 use std::collections::BTreeMap;
 
 mod map_zone;
 mod random;
+mod servers;
 mod shown;
 
 use map_zone::MapZone;
@@ -27,7 +29,7 @@ pub(super) fn settings() -> Settings {
         sources: ALL.to_vec(),
         all_slices: false,
         grace: GRACE,
-        cluster_dns: ServiceKey::new("kube-dns", "kube-system").unwrap(),
+        cluster_dns: None,
         exposure: Exposure::default(),
         ignore_empty: false,
     }
@@ -124,7 +126,7 @@ impl Rig {
     fn apply(&mut self, object: Object) -> Flushed {
         let source = match object {
             Object::Namespace(..) => Source::Namespaces,
-            Object::Service(..) => Source::Services,
+            Object::Service(..) | Object::NameServer(..) => Source::Services,
             Object::Slice(_) => Source::Slices,
         };
         self.say(source, Event::Apply(object))
@@ -475,17 +477,6 @@ fn what_is_refused_for_want_of_space_is_tried_again() {
     rig.model.retry();
     assert_eq!(rig.model.flush(&mut rig.zone, rig.now).changes, 1);
     assert!(rig.zone.services.contains_key(&key("a")));
-}
-
-#[test]
-fn knows_the_cluster_dns_addresses_once_services_are_listed() {
-    let mut rig = Rig::new(MapZone::default());
-    assert_eq!(rig.model.cluster_dns(), None);
-    let dns = ServiceKey::new("kube-dns", "kube-system").unwrap();
-    rig.apply(Object::Service(dns, cluster_ip(10)));
-    assert_eq!(rig.model.cluster_dns(), Some(vec![ip(10)]));
-    rig.list(Source::Services, []);
-    assert_eq!(rig.model.cluster_dns(), Some(Vec::new()));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Directories on a tmpfs, with classes made by hand.
 
 use super::*;
-use crate::forward::Forwarder;
+use crate::{forward::Forwarder, model::Labels, table::Entry};
 use tempfile::TempDir;
 
 const CLASSES: &str = "classes:
@@ -13,6 +13,8 @@ struct Rig {
     root: TempDir,
     pods: Pods<Forwarder>,
     config: Config,
+    generation: u64,
+    left: Vec<String>,
 }
 
 impl Rig {
@@ -24,9 +26,16 @@ impl Rig {
             fs::write(view.join(ZONE), class).unwrap();
         }
         let (_, sockets) = watch::channel(None);
-        let pods = Pods::open(root.path(), sockets, &Telemetry::new()).unwrap();
+        let (linked, _) = mpsc::unbounded_channel();
+        let pods = Pods::open(root.path(), sockets, linked, &Telemetry::new()).unwrap();
         let config = Config::parse(CLASSES).unwrap();
-        Self { root, pods, config }
+        Self {
+            root,
+            pods,
+            config,
+            generation: 0,
+            left: Vec::new(),
+        }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -38,12 +47,41 @@ impl Rig {
         add(self.root.path(), id, &Pod { namespace }).unwrap();
     }
 
+    /// Looks, by the classes that the configuration gives these namespaces.
     fn look(&mut self, namespaces: &[(&str, &str)]) {
-        let labels = |tier: &str| [("tier".to_owned(), tier.to_owned())].into();
-        let all = namespaces.iter();
-        let all = all.map(|(name, tier)| ((*name).to_owned(), labels(tier)));
-        let all = Some(Arc::new(all.collect()));
-        self.pods.look(&self.config, &all, None);
+        let class = |(name, tier): &(&str, &str)| {
+            let labels = Labels::from([("tier".to_owned(), (*tier).to_owned())]);
+            (
+                (*name).to_owned(),
+                self.config.class_of(name, &labels).to_owned(),
+            )
+        };
+        let namespaces = namespaces.iter().map(class).collect();
+        let classes = self.config.classes_in_full().into_iter().map(|class| {
+            let entry = Entry {
+                class: class.name.clone(),
+                view: class.name.clone(),
+                inject: true,
+            };
+            (class.name, entry)
+        });
+        self.look_by(Table {
+            classes: classes.collect(),
+            namespaces,
+            ..Table::default()
+        });
+    }
+
+    /// Looks, by this table.
+    fn look_by(&mut self, table: Table) {
+        self.generation += 1;
+        let told = Told {
+            generation: self.generation,
+            table: Some(Arc::new(table)),
+        };
+        let linked = self.pods.look(&self.config, &told, None).unwrap();
+        assert_eq!(linked.generation, self.generation);
+        self.left = linked.left.into_iter().collect();
     }
 
     /// The class whose zone a pod has.
@@ -68,8 +106,9 @@ fn a_pod_has_the_zone_of_its_namespaces_class() {
         rig.path("pod/d").is_dir(),
         "it can be mounted before it is known"
     );
-    let same = class_by_link(rig.root.path(), &rig.path("pod/b"));
-    assert_eq!(same.as_deref(), Some("vip"), "it is a link, no copy");
+    let same = inode(&rig.path("pod/b/zone.v1")).unwrap();
+    let views = views_by_inode(rig.root.path());
+    assert_eq!(views[&same], "vip", "it is a link, no copy");
 }
 
 #[test]
@@ -77,10 +116,65 @@ fn another_class_means_another_zone() {
     let mut rig = Rig::new();
     rig.add("a", "bank");
     rig.look(&[("bank", "vip")]);
+    assert!(rig.left.is_empty());
     rig.look(&[("bank", "")]);
     assert_eq!(rig.class("a").as_deref(), Some("default"));
+    assert_eq!(rig.left, ["vip"], "its processes still have it mapped");
+    rig.look(&[("bank", "")]);
+    assert!(rig.left.is_empty(), "said once");
     rig.look(&[]);
     assert_eq!(rig.class("a"), None, "its namespace is gone");
+    assert_eq!(rig.left, ["default"]);
+}
+
+#[test]
+fn a_view_has_the_zone_and_its_class_the_answers() {
+    let mut rig = Rig::new();
+    let view = rig.path("view/shop-1");
+    fs::create_dir(&view).unwrap();
+    fs::write(view.join(ZONE), "hides").unwrap();
+    fs::write(rig.path("view/shop/external.v1"), "answers").unwrap();
+    rig.add("a", "shop-a");
+    let entry = Entry {
+        class: "shop".to_owned(),
+        view: "shop-1".to_owned(),
+        inject: true,
+    };
+    let table = Table {
+        classes: [("shop-1".to_owned(), entry)].into(),
+        namespaces: [("shop-a".to_owned(), "shop-1".to_owned())].into(),
+        ..Table::default()
+    };
+    rig.look_by(table.clone());
+    assert_eq!(rig.class("a").as_deref(), Some("hides"));
+    let answers = fs::read_to_string(rig.path("pod/a/external.v1"));
+    assert_eq!(answers.unwrap(), "answers");
+    // No zone for it: nothing at all, and never another's.
+    fs::remove_file(view.join(ZONE)).unwrap();
+    rig.look_by(table);
+    assert_eq!(rig.class("a"), None);
+    rig.look_by(Table::default());
+    assert!(fs::read_dir(rig.path("pod/a")).unwrap().next().is_none());
+}
+
+#[test]
+fn what_who_delivers_has_written_stays() {
+    let mut rig = Rig::new();
+    fs::write(
+        registry(rig.root.path()).join("a"),
+        r#"{"namespace": "bank", "target": "/t", "pod": "p", "uid": "u"}"#,
+    )
+    .unwrap();
+    for path in ["pod/a/lib/1", "pod/a/etc", "pod/.b.new"] {
+        fs::create_dir_all(rig.path(path)).unwrap();
+        fs::write(rig.path(path).join("x"), "").unwrap();
+    }
+    rig.look(&[("bank", "")]);
+    rig.look(&[("bank", "vip")]);
+    assert_eq!(rig.class("a").as_deref(), Some("vip"));
+    for path in ["pod/a/lib/1/x", "pod/a/etc/x", "pod/.b.new/x"] {
+        assert!(rig.path(path).exists(), "{path}");
+    }
 }
 
 #[test]
@@ -106,7 +200,9 @@ fn nothing_changes_until_the_namespaces_are_listed() {
     rig.add("a", "shop-1");
     rig.look(&[("shop-1", "")]);
     rig.add("b", "shop-1");
-    rig.pods.look(&rig.config, &None, None);
+    let linked = rig.pods.look(&rig.config, &Told::default(), None).unwrap();
+    assert_eq!(linked.namespaces, ["shop-1".to_owned()].into());
+    assert!(linked.left.is_empty());
     assert_eq!(rig.class("a").as_deref(), Some("shop"));
     assert_eq!(rig.class("b"), None);
 }

@@ -25,6 +25,7 @@ use tokio::{
 fn client(name: &str) -> Client {
     Client {
         class: Class::new(name),
+        view: name.into(),
         name: name.into(),
     }
 }

@@ -4,7 +4,7 @@ use hickory_proto::op::Message;
 use nss_k8s_agent::{
     answer::{Answerer, Begun, Desk, Policy, Upstreams, Way},
     config::Config,
-    forward::{Answer, Class, Lifetimes, Question, Reply, Source},
+    forward::{Answer, Class, Client, Lifetimes, Question, Reply, Source},
 };
 use nss_k8s_zone::{
     Address, Endpoint, Family, Now, Options, Port, Protocol, ServiceBody, ServiceKey, Slice,
@@ -42,10 +42,14 @@ pub(crate) fn messages(bytes: &[u8]) {
         // Perhaps with an additional record.
         query.insert(11, options >> 3 & 1);
     }
-    let class = Class::new("default");
+    let client = Client {
+        class: Class::new("default"),
+        view: "default".into(),
+        name: "pod".into(),
+    };
     let way = match options & 3 {
         0 => Way::Udp,
-        1 => Way::Process(&class),
+        1 => Way::Process(&client),
         _ => Way::Tcp(IpAddr::V4(Ipv4Addr::LOCALHOST)),
     };
     let world = World::the_only();

@@ -171,7 +171,7 @@ impl Objects {
                 Object::Namespace(name, _) => {
                     zone.namespaces.insert(name.clone());
                 }
-                Object::Service(key, body) => {
+                Object::Service(key, body) | Object::NameServer(key, body) => {
                     zone.namespaces.insert(key.namespace().to_owned());
                     zone.services.insert(key.clone(), body.clone());
                 }

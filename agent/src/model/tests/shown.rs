@@ -143,7 +143,7 @@ fn says_which_namespaces_there_are_whether_served_or_not() {
         .model
         .namespaces()
         .unwrap()
-        .map(|(name, _)| name)
+        .map(|known| known.name)
         .collect();
     assert_eq!(names, ["shop"]);
 }

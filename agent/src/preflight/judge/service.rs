@@ -1,6 +1,7 @@
 //! The Service of the cluster DNS, the addresses that pods are told, and what stands before it.
 
 use super::{Dns, kubelet, plugins};
+use crate::model::servers;
 use crate::preflight::{
     cluster::{self, CONFIG_MAPS, Cluster, DAEMON_SETS, SERVICES, list, strings, text},
     corefile::Corefile,
@@ -9,7 +10,7 @@ use crate::preflight::{
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, net::IpAddr};
 
-/// The Service that is the cluster DNS unless it is configured otherwise.
+/// The Service that is the cluster DNS of most clusters.
 const USUAL: &str = "kube-system/kube-dns";
 
 /// Judges the addresses.
@@ -19,12 +20,13 @@ pub(super) fn judge(dns: &Dns, cluster: &Cluster, found: &mut Vec<Finding>) {
         Some(service) => {
             let title = cluster::title(service);
             known.extend(addresses(service));
-            if title != USUAL {
+            let label = text(service, "/metadata/labels/k8s-app");
+            if !servers::is_found(cluster::namespace(service), cluster::name(service), label) {
                 let what = format!("the Service of the cluster DNS is {title}, not {USUAL}");
                 let finding = Finding::warning("dns-service", format!("Service {title}"), what);
                 found.push(finding.set("kubernetes.cluster_dns_service", title.clone()));
             }
-            if text(service, "/metadata/labels/k8s-app") != "kube-dns" {
+            if label != servers::LABEL.1 {
                 let what = "the Service lacks the label k8s-app=kube-dns, by which other tools find \
                             it; here it is found by its name";
                 found.push(Finding::note("dns-label", format!("Service {title}"), what));

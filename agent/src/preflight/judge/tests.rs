@@ -370,13 +370,18 @@ fn the_service_of_the_cluster_dns() {
     assert_eq!(judge_service(usual), []);
     let found = judge_service(service("kube-system", "kube-dns", &["UDP"]));
     assert_eq!(ids(&found), ["w dns-without-tcp"]);
+    // What the agent finds by itself needs no setting.
     let mut other = service("kube-system", "rke2-coredns-rke2-coredns", &["UDP", "TCP"]);
-    assert_eq!(
-        needed(&judge_service(other.clone())),
-        json!({"kubernetes": {"cluster_dns_service": "kube-system/rke2-coredns-rke2-coredns"}})
-    );
+    assert_eq!(judge_service(other.clone()), []);
     other["metadata"]["labels"] = json!({});
-    assert_eq!(ids(&judge_service(other)), ["n dns-label", "w dns-service"]);
+    assert_eq!(ids(&judge_service(other)), ["n dns-label"]);
+    let mut third = service("kube-system", "my-coredns", &["UDP", "TCP"]);
+    third["metadata"]["labels"] = json!({});
+    assert_eq!(
+        needed(&judge_service(third.clone())),
+        json!({"kubernetes": {"cluster_dns_service": "kube-system/my-coredns"}})
+    );
+    assert_eq!(ids(&judge_service(third)), ["n dns-label", "w dns-service"]);
     let found = judge_service(service("shop", "api", &["TCP"]));
     assert_eq!(ids(&found), ["b dns-service-absent"]);
 }
