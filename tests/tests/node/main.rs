@@ -34,6 +34,7 @@ mod absent_image;
 mod apiserver_down;
 mod delivery;
 mod development;
+mod helm_test;
 mod hostile_volume;
 mod latency;
 mod listener;
