@@ -103,6 +103,11 @@ fn others_are_left_alone() -> Result<()> {
         merge(&mut spec, more);
         spec
     };
+    let affinity = |operator: &str, system: &str| {
+        let word = json!({"key": "kubernetes.io/os", "operator": operator, "values": [system]});
+        json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+            {"nodeSelectorTerms": [{"matchExpressions": [word]}]}}}})
+    };
     for (why, spec, injected) in [
         ("nothing against it", with(json!({})), true),
         ("another DNS", with(json!({"dnsPolicy": "Default"})), false),
@@ -131,6 +136,26 @@ fn others_are_left_alone() -> Result<()> {
             "another system's nodes",
             with(json!({"nodeSelector": {"kubernetes.io/os": "windows"}})),
             false,
+        ),
+        (
+            "another system's nodes, by affinity",
+            with(affinity("In", "windows")),
+            false,
+        ),
+        (
+            "all but this system's nodes",
+            with(affinity("NotIn", "linux")),
+            false,
+        ),
+        (
+            "this system's nodes, by affinity",
+            with(affinity("In", "linux")),
+            true,
+        ),
+        (
+            "all but another system's nodes",
+            with(affinity("NotIn", "windows")),
+            true,
         ),
         (
             "a machine of its own",
