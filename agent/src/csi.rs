@@ -73,7 +73,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often volumes are collected that kubelet forgot: every so many looks.
 const COLLECT_AT: u32 = 30;
 /// How long calls under way may take when the process is told to stop.
-const STOP_WITHIN: Duration = Duration::from_secs(2);
+const STOP_WITHIN: Duration = Duration::from_secs(1);
 
 /// `nss-k8s csi`.
 #[derive(Args, Clone, Debug)]

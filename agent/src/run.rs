@@ -3,6 +3,7 @@
 use crate::{
     cli::AgentArgs,
     config::{Config, Live},
+    csi::report::Figures,
     external,
     manifests::{self, Directory},
     model::Source,
@@ -91,6 +92,7 @@ pub async fn run(args: AgentArgs) -> Result<()> {
         pods.run(configured, told).await;
         bail!("nobody follows the pods")
     });
+    telemetry.extend(|registry| registry.register_collector(Box::new(Figures::new(base))));
     // What goes wrong with names outside the zone leaves the zone alone.
     let (held, source) = oneshot::channel();
     let figures = external::Metrics::default();

@@ -20,7 +20,8 @@ use support::{Place, wait};
 
 /// Figures that an agent shows only after something has happened that does not happen here, by the
 /// beginnings of their names.
-const AFTER_EVENTS: [&str; 12] = [
+const AFTER_EVENTS: [&str; 13] = [
+    "nss_k8s_driver_",
     "nss_k8s_objects_skipped",
     "nss_k8s_watch_errors",
     "nss_k8s_kubernetes_dns_programming_duration",

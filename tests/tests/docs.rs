@@ -26,7 +26,7 @@ fn every_row_of_the_compatibility_table_names_a_test() -> Result<()> {
 }
 
 /// The text of `tests/tests/FILE.rs`, of `tests/tests/cluster/FILE.rs`, of `agent/tests/FILE.rs`, or
-/// of every file in `tests/tests/FILE`.
+/// of every file in `tests/tests/FILE` or `agent/tests/FILE`.
 fn source_of(file: &str) -> Result<String> {
     let folder: &Path = &repository().join("tests/tests");
     let name = format!("{file}.rs");
@@ -42,11 +42,14 @@ fn source_of(file: &str) -> Result<String> {
         }
     }
     let mut text = String::new();
-    for entry in fs::read_dir(folder.join(file)).context(name)? {
-        let path = entry?.path();
-        if path.is_file() {
-            text += &fs::read_to_string(path)?;
+    for place in [folder.join(file), agent.join(file)] {
+        for entry in fs::read_dir(place).into_iter().flatten() {
+            let path = entry?.path();
+            if path.is_file() {
+                text += &fs::read_to_string(path)?;
+            }
         }
     }
+    ensure!(!text.is_empty(), "neither {name} nor a folder");
     Ok(text)
 }

@@ -26,7 +26,7 @@ pub(super) struct Mount {
 
 /// The mounts of this process's namespace, a later one on top of an earlier one.
 pub(super) fn all() -> io::Result<Vec<Mount>> {
-    Ok(parse(&fs::read("/proc/self/mountinfo")?))
+    Ok(parse(&fs::read("/proc/thread-self/mountinfo")?))
 }
 
 /// The mount whose mount point this is, the one on top.
@@ -189,5 +189,45 @@ mod tests {
         assert_eq!(at(Path::new("/proc/self")).unwrap(), None);
         let around = around(Path::new("/proc/self/status")).unwrap().unwrap();
         assert_eq!(around.point, Path::new("/proc"));
+    }
+
+    /// Both ways to show a directory, as another mount namespace sees them.
+    #[test]
+    fn what_is_shown_is_read_only_where_it_spreads() {
+        let ways: [fn(&Path, &Path) -> io::Result<()>; 2] = [show_clone, show_from_aside];
+        for way in ways {
+            let shown = thread::spawn(move || {
+                sys::unshare_mounts().expect("this test needs root");
+                sys::make_private(&around(Path::new("/tmp")).unwrap().unwrap().point).unwrap();
+                let place = tempfile::tempdir().unwrap();
+                let place = fs::canonicalize(place.path()).unwrap();
+                sys::bind(&place, &place).unwrap();
+                sys::mount(c"none", &place, None, libc::MS_SHARED, None).unwrap();
+                let (source, target) = (place.join("source"), place.join("target"));
+                fs::create_dir(&source).unwrap();
+                fs::create_dir(&target).unwrap();
+                fs::write(source.join("file"), "").unwrap();
+                // As in a container: a copy of the namespace, whose mounts spread to this one.
+                thread::scope(|scope| {
+                    let container = scope.spawn(|| {
+                        sys::unshare_mounts().unwrap();
+                        way(&source, &target).unwrap();
+                        assert!(shows(&source, &target).unwrap());
+                    });
+                    container.join().unwrap();
+                });
+                let mounts = all().unwrap();
+                assert_eq!(mounts.iter().filter(|m| m.point == target).count(), 1);
+                assert_eq!(mounts.iter().filter(|m| m.point == source).count(), 0);
+                let written = fs::write(target.join("file"), "new").unwrap_err();
+                assert_eq!(written.kind(), io::ErrorKind::ReadOnlyFilesystem);
+                fs::write(source.join("file"), "new").unwrap();
+                clear(&target).unwrap();
+                assert!(!shows(&source, &target).unwrap());
+                sys::unmount(&place, true).unwrap();
+                fs::remove_dir_all(place).unwrap();
+            });
+            shown.join().unwrap();
+        }
     }
 }

@@ -3,9 +3,15 @@
 
 use super::{filesystem::Level, libraries::entries, volumes::Volumes};
 use crate::pods;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    registry::Unit,
+};
 use serde::{Deserialize, Serialize};
 use std::{
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -48,6 +54,81 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             text => Ok(Some(serde_json::from_slice(&text?)?)),
         }
+    }
+}
+
+/// The driver's figures among the agent's: read from the file whenever they are asked for. None without
+/// a driver.
+#[derive(Debug)]
+pub struct Figures {
+    base: PathBuf,
+}
+
+impl Figures {
+    /// Of the driver of one base directory.
+    pub fn new(base: &Path) -> Self {
+        let base = base.to_owned();
+        Self { base }
+    }
+}
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Ok(Some(state)) = State::read(&self.base) else {
+            return Ok(());
+        };
+        let full = u64::from(state.level == Level::Full.as_str());
+        let seconds = Some(Unit::Seconds);
+        for (name, help, unit, value) in [
+            (
+                "driver_timestamp",
+                "When the driver last wrote, Unix time",
+                seconds,
+                state.written,
+            ),
+            (
+                "driver_volumes",
+                "Pods that have a volume",
+                None,
+                state.volumes as u64,
+            ),
+            (
+                "driver_tmpfs_size",
+                "The file system's size",
+                Some(Unit::Bytes),
+                state.size,
+            ),
+            (
+                "driver_tmpfs_free",
+                "Of it free",
+                Some(Unit::Bytes),
+                state.free,
+            ),
+            ("driver_tmpfs_full", "1: the ballast had to go", None, full),
+        ] {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            let kind = EncodeMetric::metric_type(&gauge);
+            gauge.encode(encoder.encode_descriptor(name, help, unit.as_ref(), kind)?)?;
+        }
+        for (name, help, value) in [
+            ("driver_published", "Volumes published", state.published),
+            (
+                "driver_unpublished",
+                "Volumes that kubelet took away",
+                state.unpublished,
+            ),
+            (
+                "driver_collected",
+                "Volumes of pods that went without that",
+                state.collected,
+            ),
+            ("driver_failures", "Calls that failed", state.failed),
+        ] {
+            let counter = ConstCounter::new(value);
+            let kind = EncodeMetric::metric_type(&counter);
+            counter.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+        }
+        Ok(())
     }
 }
 

@@ -147,7 +147,8 @@ pub(super) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     check(unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, bytes) }.into()).map(drop)
 }
 
-fn mount(
+/// mount(2).
+pub(super) fn mount(
     source: &core::ffi::CStr,
     target: &Path,
     kind: Option<&core::ffi::CStr>,

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   publish:    entry > directory > zone by the table > libraries > etc/ld.so.preload > bind mount
-//!   unpublish:  bind mounts > target > entry > directory > libraries that nobody names
+//!   unpublish:  bind mounts > entry > directory > libraries that nobody names > target
 //! ```
 //!
 //! `etc/ld.so.preload` comes last, and with it the directory is sealed: which libraries a pod loads is
@@ -19,8 +19,9 @@ use super::{
 use crate::{pods, switch::Switch, table::Table};
 use std::{
     collections::HashMap,
-    fs, io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt, symlink},
+    fs,
+    io::{self, Read},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -251,14 +252,20 @@ impl Volumes {
     }
 
     fn withdraw(&self, id: &str, target: &Path) -> Result<(), Failure> {
-        let base = self.filesystem.base();
-        if let Some(target) = resolve(target).map_err(failed("look at the target's parent"))? {
-            mounts::clear(&target).map_err(failed("unmount the target"))?;
-            match fs::remove_dir(&target) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                removed => removed.map_err(failed("remove the target"))?,
-            }
+        let resolved = resolve(target).map_err(failed("look at the target's parent"))?;
+        if let Some(target) = &resolved {
+            mounts::clear(target).map_err(failed("unmount the target"))?;
         }
+        self.forget(id, target)?;
+        match resolved.map_or(Ok(()), fs::remove_dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(failed("remove the target")),
+        }
+    }
+
+    /// Removes a volume that is mounted no more from our file system.
+    fn forget(&self, id: &str, target: &Path) -> Result<(), Failure> {
+        let base = self.filesystem.base();
         // Whoever asks for another target than the volume's own has that one cleared, no more.
         let elsewhere = registry::read(base, id).ok().flatten();
         let elsewhere = elsewhere.and_then(|entry| entry.target);
@@ -340,11 +347,22 @@ fn show(directory: &Path, target: &Path) -> Result<(), Failure> {
 }
 
 /// Whether a directory is finished: what its `ld.so.preload` names is there. An earlier version of
-/// this program may have done it; it stays as it is then.
+/// this program may have done it; it stays as it is then. A file that cannot be opened at once has a
+/// lease of a pod that runs: nobody waits for it.
 fn is_sealed(directory: &Path) -> bool {
-    let Ok(text) = fs::read_to_string(directory.join("etc/ld.so.preload")) else {
-        return false;
-    };
+    let mut options = fs::OpenOptions::new();
+    options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW);
+    let mut text = String::new();
+    let read = options
+        .open(directory.join("etc/ld.so.preload"))
+        .and_then(|mut file| file.read_to_string(&mut text));
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+        Err(_) => return false,
+        Ok(_) => {}
+    }
     text.lines().all(|line| {
         let below = Path::new(line).strip_prefix(IN_PODS);
         below.is_ok_and(|path| directory.join(path).is_file())
