@@ -1,15 +1,16 @@
 //! The CSI specification's own tests, against the driver as it runs on the node.
 
-use crate::{chart, cluster};
+use crate::{
+    chart, cluster,
+    pods::{Image, Namespace},
+};
 use anyhow::{Context, Result, ensure};
 use nss_k8s_tests::process::{Process, until};
+use serde_json::json;
 use std::{fs, os::unix::net::UnixStream, process::Command};
 
 /// The driver's socket on the node.
 const DRIVER: &str = "/var/lib/kubelet/plugins/csi.nss-k8s.io/csi.sock";
-/// A pod that does not exist; the driver sees only what is below kubelet's pods.
-const POD: &str = "/var/lib/kubelet/pods/11111111-2222-3333-4444-555555555555";
-
 /// csi-sanity's groups Identity and Node. Volumes come from a controller of the tests' own, which gives them the
 /// attributes that kubelet would (`tests/cluster/csi-sanity/controller.go`): the driver has none.
 #[test]
@@ -24,7 +25,13 @@ fn csi_sanity_identity_and_node() -> Result<()> {
     until("the controller to listen", || {
         Ok(UnixStream::connect(&socket).ok())
     })?;
-    let volumes = format!("{POD}/volumes/kubernetes.io~csi/nss-k8s");
+    // The driver sees only what is below kubelet's pods, and kubelet clears directories of pods that it does not run.
+    let namespace = Namespace::create(&cluster, "sanity", &json!({}))?;
+    let pod = namespace.idle("host", Image::Debian)?;
+    let volumes = format!(
+        "/var/lib/kubelet/pods/{}/volumes/kubernetes.io~csi/sanity",
+        pod.uid
+    );
     fs::create_dir_all(&volumes)?;
     let output = Command::new(cluster.program("csi-sanity"))
         .arg(format!("--csi.endpoint=unix://{DRIVER}"))
@@ -53,6 +60,6 @@ fn csi_sanity_identity_and_node() -> Result<()> {
         !fs::exists(format!("{volumes}/mount/target"))?,
         "the target is still there"
     );
-    fs::remove_dir_all(POD)?;
-    Ok(())
+    fs::remove_dir_all(volumes)?;
+    namespace.delete()
 }

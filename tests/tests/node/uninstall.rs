@@ -34,6 +34,18 @@ fn an_uninstall_refuses_then_leaves_nothing() -> Result<()> {
     chart::ready(&cluster)?;
     load.expect_silence()?;
 
+    // Helm calls the release `uninstalling` from then on, and upgrades none such.
+    let status = cluster.helm(&[
+        "status",
+        RELEASE,
+        "--namespace",
+        RELEASE,
+        "--output",
+        "json",
+    ])?;
+    let status: serde_json::Value = serde_json::from_str(&status)?;
+    let revision = status["version"].to_string();
+    cluster.helm(&["rollback", RELEASE, &revision, "--namespace", RELEASE])?;
     // 1. Injection off; 2. the workloads made again; 3. uninstall.
     chart::upgrade(&cluster, &["--set", "injection.enabled=false"])?;
     load.expect_silence()?;
