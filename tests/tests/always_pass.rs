@@ -11,9 +11,12 @@ use nss_k8s_tests::{
     artifacts, case,
     corpus::{self, Corpus, expected},
     differential::{Asks, Rig, is_asked, is_ours},
+    pod::{Pod, Recipe},
     session::{Door, Session},
     shop::{self, cases},
+    writer::{self, Published},
 };
+use nss_k8s_zone::Config;
 use std::{
     collections::HashSet,
     env, fs,
@@ -75,6 +78,30 @@ fn the_asking_rig_fails_against_libraries_that_always_pass() -> Result<()> {
     require_failures(Asks::Pod, &["environment.tsv"], |part| {
         is_ours(part) || is_asked(part)
     })
+}
+
+/// In a view in shadow they compare nothing: what counts there looked at the zone.
+#[test]
+fn nothing_is_compared_by_libraries_that_always_pass() -> Result<()> {
+    let mut zone = Published::live()?;
+    zone.put("api", &["10.96.1.10"])?;
+    zone.writer.configure(&Config {
+        shadow: true,
+        ..writer::config()?
+    })?;
+    let pod = Pod::start(Recipe {
+        zone: Some(zone.view()),
+        dns: Some(shop::script()),
+        nsswitch: "hosts: files dns\n".into(),
+        ..Recipe::default()
+    })?;
+    let mut session = Session::start_with(&pod, Door::ShimGlibc, libraries()?, &[])?;
+    let reply = session.resolve("api", "INET")?;
+    ensure!(reply.who() == "pass(disabled)", "{reply:?}");
+    let mut session = Session::start(&pod, Door::ShimGlibc)?;
+    let reply = session.resolve("api", "INET")?;
+    ensure!(reply.who() == "shadow(same)", "{reply:?}");
+    Ok(())
 }
 
 /// Runs the files, while `asks`, with those libraries: whatever must come from us has to fail.

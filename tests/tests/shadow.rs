@@ -20,7 +20,7 @@ use nss_k8s_tests::{
     writer::{self, Published, now},
 };
 use nss_k8s_zone::{Config, External};
-use std::{fs::OpenOptions, os::unix::fs::FileExt, process::Command};
+use std::{collections::BTreeSet, fs::OpenOptions, os::unix::fs::FileExt, process::Command};
 
 const SAME: &str = "shadow(same)";
 const OTHER_ADDRESSES: &str = "shadow(different-addresses)";
@@ -381,6 +381,105 @@ fn counters_are_read_from_running_processes() -> Result<()> {
             status == 3 && text.contains("not permitted"),
             "{status}: {text}"
         );
+    }
+    Ok(())
+}
+
+/// What a name would be answered is told as ever, with the word that it is only compared.
+#[test]
+fn explain_says_that_the_view_is_in_shadow() -> Result<()> {
+    let mut zone = zone(SETTLES_AFTER + 60)?;
+    let pod = pod(&zone, script())?;
+    let explain = || -> Result<(i32, String)> {
+        let program = artifacts::explain()?;
+        outcome(pod.command(program.to_str().context("path")?).arg("moved"))
+    };
+    let build = nss_k8s_stub::BUILD;
+    let (status, text) = explain()?;
+    for part in [
+        &format!("view default; library build {build}"),
+        "in shadow: libc answers",
+        "10.96.1.13",
+    ] {
+        ensure!(text.contains(part), "{part} is not in {text}");
+    }
+    ensure!(status == 0, "{status}: {text}");
+    zone.writer.configure(&Config {
+        refused_builds: vec![build],
+        ..writer::config()?
+    })?;
+    let (status, text) = explain()?;
+    ensure!(
+        status == 3 && text.contains("this build is refused") && !text.contains("shadow"),
+        "{status}: {text}"
+    );
+    Ok(())
+}
+
+/// The share of hosts that a permille switches off goes by the host's name: every process of a pod
+/// goes with it, more of the thousand take in those that were out before, and `explain` knows.
+#[test]
+fn a_permille_goes_by_the_host_name() -> Result<()> {
+    let mut zone = Published::live()?;
+    zone.put("api", &["10.96.1.10"])?;
+    let pod = pod(&zone, script())?;
+    let release = Release::of_the_machine(Libc::Glibc);
+    let mut out_before = BTreeSet::new();
+    for permille in [0, 250, 750, 1000] {
+        zone.writer.configure(&Config {
+            disabled_permille: permille,
+            ..writer::config()?
+        })?;
+        let mut out = BTreeSet::new();
+        for number in 0..16 {
+            let host = format!("shop-{number}-x7k2p");
+            let served = |program: &mut Command| -> Result<(i32, String)> {
+                // The host's name is the pod's own.
+                let mut renamed = pod.command("unshare");
+                renamed.args([
+                    "--uts",
+                    "sh",
+                    "-c",
+                    "hostname \"$1\" && shift && exec \"$@\"",
+                    "-",
+                ]);
+                renamed
+                    .arg(&host)
+                    .arg(program.get_program())
+                    .args(program.get_args());
+                for (name, value) in program.get_envs() {
+                    renamed.env(name, value.context("no value")?);
+                }
+                let output = renamed.output()?;
+                let text = [output.stdout, output.stderr].concat();
+                Ok((
+                    output.status.code().context("killed")?,
+                    String::from_utf8(text)?,
+                ))
+            };
+            let mut lookup = release.command(&pod, "lookup", None)?;
+            Door::ShimGlibc.open(&mut lookup, &artifacts::guests()?);
+            let (_, text) = served(lookup.args("gai api - INET 1 0 0".split(' ')))?;
+            let is_out = text.contains("-> pass(disabled)");
+            ensure!(is_out != text.contains("-> zone"), "{host}: {text}");
+            let mut explain = Command::new(artifacts::explain()?);
+            let (status, told) = served(explain.arg("api"))?;
+            ensure!((status == 3) == is_out, "{host} {permille}: {told}");
+            if is_out {
+                out.insert(host);
+            }
+        }
+        ensure!(
+            out.is_superset(&out_before),
+            "{permille}: {out_before:?} {out:?}"
+        );
+        let expected = match permille {
+            0 => 0..=0,
+            1000 => 16..=16,
+            _ => 1..=15,
+        };
+        ensure!(expected.contains(&out.len()), "{permille}: {out:?}");
+        out_before = out;
     }
     Ok(())
 }

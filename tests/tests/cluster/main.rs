@@ -40,3 +40,4 @@ mod options;
 mod preflight;
 mod recordings;
 mod startup;
+mod verify;
