@@ -5,11 +5,17 @@ use crate::config::{
     Period, Pods,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, sync::LazyLock};
+
+/// The release, and the number by which `processes.refuse_builds` knows its libraries.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let build = nss_k8s_stub::BUILD;
+    format!("{} (library build {build})", env!("CARGO_PKG_VERSION"))
+});
 
 /// Cluster names answered inside the process: the agent that publishes them, and what explains it.
 #[derive(Debug, Parser)]
-#[command(name = "nss-k8s", version)]
+#[command(name = "nss-k8s", version = VERSION.as_str())]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
