@@ -31,14 +31,18 @@ const API: &str = "api.shop.svc.cluster.local.";
 const GOODS: &str = "goods.store.svc.cluster.local.";
 const VAULT: &str = "vault.bank.svc.cluster.local.";
 const LEDGER: &str = "ledger-0.ledger.bank.svc.cluster.local.";
+/// An alias to the vault.
 const LURE: &str = "lure.shop.svc.cluster.local.";
+/// An alias to nothing.
+const VOID: &str = "void.shop.svc.cluster.local.";
 
 /// Nobody is named: everybody sees everything.
 const OPEN: &str = "classes: [{name: default, external: off}]\n";
 /// The shop sees itself and what is labelled as it is.
 const CLOSED: &str = "classes: [{name: default, external: off}]\n\
     policy: [{from: {namespaces: [shop]}, to: {namespace_selector: tier=front}}]\n";
-/// The namespace of the vault; `open` in the shop's sense or not.
+
+/// The namespace of the vault; `front` is what the shop may see.
 fn bank(tier: &str) -> String {
     format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: bank, labels: {{tier: {tier}}}}}\n")
 }
@@ -139,9 +143,20 @@ fn hidden_names_do_not_exist_in_process() -> Result<()> {
         for (name, address) in [(API, "10.96.1.10"), (GOODS, "10.96.3.10")] {
             told(&session.resolve(name, "INET")?, address)?;
         }
-        for name in [VAULT, LEDGER, LURE, "10-1-2-3.bank.pod.cluster.local."] {
+        for name in [VAULT, LEDGER, "10-1-2-3.bank.pod.cluster.local."] {
             hidden(&session.resolve(name, "INET")?).with_context(|| format!("{door:?} {name}"))?;
         }
+        // An alias to what is hidden is one to what never was.
+        let (lure, void) = (
+            session.resolve(LURE, "INET")?,
+            session.resolve(VOID, "INET")?,
+        );
+        ensure!(
+            lure.who() == "nodata" && lure.error == void.error && lure.who() == void.who(),
+            "{door:?}: {} from {}",
+            lure.summary(),
+            lure.who()
+        );
         ensure!(
             shop.dns()?.take_log().is_empty(),
             "{door:?}: somebody asked"
@@ -184,7 +199,8 @@ fn a_pod_as_root_finds_nothing_hidden() -> Result<()> {
         Ok(String::from_utf8(output.stdout)?)
     };
     ensure!(finds("goods")?.contains("zone.v1"), "it can read the file");
-    for text in ["vault", "ledger"] {
+    // The shop itself wrote the name of the vault; its port nobody told it.
+    for text in ["ledger", "books", "safe"] {
         ensure!(finds(text)?.is_empty(), "{text}: {}", finds(text)?);
     }
     world.agent.write_manifest("bank.yaml", &bank("front"))?;
@@ -195,7 +211,10 @@ fn a_pod_as_root_finds_nothing_hidden() -> Result<()> {
     ensure!(finds("goods")?.contains("zone.v1"), "the rest is there");
     let write = pod
         .command("sh")
-        .args(["-c", "for f in /run/nss-k8s/*; do true >> $f; rm -f $f; chmod 777 $f; done; ls -l /run/nss-k8s"])
+        .args([
+            "-c",
+            "for f in /run/nss-k8s/*; do true >> $f; rm -f $f; chmod 777 $f; done; ls -l /run/nss-k8s",
+        ])
         .output()?;
     let listed = String::from_utf8(write.stdout)?;
     ensure!(
@@ -325,7 +344,7 @@ fn beyond_the_limit_libc_answers() -> Result<()> {
     let mut session = Session::start(&pod, Door::Nss)?;
     let reply = session.resolve(GOODS, "INET")?;
     ensure!(
-        reply.summary().starts_with("10.96.3.10") && reply.who() == "pass(absent)",
+        reply.summary().starts_with("10.96.3.10") && reply.who() == "pass(zone-absent)",
         "{} from {}",
         reply.summary(),
         reply.who()
@@ -474,7 +493,8 @@ fn the_listener_shows_one_view() -> Result<()> {
         let mut client = client;
         for (name, kind, wanted) in [
             ("vault.bank.svc.cluster.local", kind::A, (NXDOMAIN, 0)),
-            ("lure.shop.svc.cluster.local", kind::A, (NXDOMAIN, 0)),
+            ("lure.shop.svc.cluster.local", kind::A, (0, 0)),
+            ("void.shop.svc.cluster.local", kind::A, (0, 0)),
             ("absent.shop.svc.cluster.local", kind::A, (NXDOMAIN, 0)),
             ("10.2.96.10.in-addr.arpa", kind::PTR, (NXDOMAIN, 0)),
         ] {
