@@ -102,7 +102,13 @@ pub(crate) unsafe fn gethostbyname_r(
         }
         // With a buffer too small the program calls again.
         if code != libc::ERANGE {
-            asked.compare(one_family(family), theirs(*result, *resolver_error));
+            let found = *result;
+            // Libc writes a number only where there is no entry; programs may have no place for it.
+            let error = match resolver_error.as_ref() {
+                Some(error) if found.is_null() => *error,
+                _ => 0,
+            };
+            asked.compare(one_family(family), theirs(found, error));
         }
         code
     }
