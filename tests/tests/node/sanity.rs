@@ -17,17 +17,17 @@ const DRIVER: &str = "/var/lib/kubelet/plugins/csi.nss-k8s.io/csi.sock";
 fn csi_sanity_identity_and_node() -> Result<()> {
     let cluster = cluster::shared();
     chart::installed(&cluster)?;
+    // The driver sees only what is below kubelet's pods, and kubelet clears directories of pods that it does not run.
+    let namespace = Namespace::create(&cluster, "sanity", &json!({}))?;
+    let pod = namespace.idle("host", Image::Debian)?;
     let folder = cluster.scratch("sanity")?;
     let socket = folder.join("controller.sock");
     let mut command = Command::new(cluster.program("csi-controller"));
-    command.arg(&socket);
+    command.arg(&socket).arg(&pod.uid);
     let _controller = Process::start(&mut command, folder.join("controller.log"))?;
     until("the controller to listen", || {
         Ok(UnixStream::connect(&socket).ok())
     })?;
-    // The driver sees only what is below kubelet's pods, and kubelet clears directories of pods that it does not run.
-    let namespace = Namespace::create(&cluster, "sanity", &json!({}))?;
-    let pod = namespace.idle("host", Image::Debian)?;
     let volumes = format!(
         "/var/lib/kubelet/pods/{}/volumes/kubernetes.io~csi/sanity",
         pod.uid
