@@ -38,6 +38,7 @@ fn minutes_without_an_api_server_are_not_noticed() -> Result<()> {
     );
     cluster.plane.restart_server()?;
 
+    let back = Instant::now();
     let address = namespace.service("afterwards")?;
     cluster.until("the new service's name", || {
         let answer = inside
@@ -48,6 +49,10 @@ fn minutes_without_an_api_server_are_not_noticed() -> Result<()> {
             .is_ok_and(|answer| answer.starts_with(&address))
             .then_some(()))
     })?;
+    println!(
+        "no API server: news {:.1?} after it was back",
+        back.elapsed()
+    );
     for load in [&inside, &musl] {
         println!("no API server: {:?}", load.expect_silence()?);
     }
