@@ -67,7 +67,7 @@ fn show_clone(source: &Path, target: &Path) -> io::Result<()> {
 }
 
 /// In a thread with a mount namespace of its own: what it makes aside goes with it, what it binds on
-/// the target spreads.
+/// the target spreads. Source and target lie in different mounts: the source's does not spread here.
 fn show_from_aside(source: &Path, target: &Path) -> io::Result<()> {
     let around = around(source)?.ok_or(io::ErrorKind::NotFound)?;
     thread::scope(|scope| {
@@ -203,7 +203,11 @@ mod tests {
                 let place = fs::canonicalize(place.path()).unwrap();
                 sys::bind(&place, &place).unwrap();
                 sys::mount(c"none", &place, None, libc::MS_SHARED, None).unwrap();
-                let (source, target) = (place.join("source"), place.join("target"));
+                // As on a node: our own file system, and kubelet's directory on another one.
+                let own = place.join("own");
+                fs::create_dir(&own).unwrap();
+                sys::mount_tmpfs(&own, "size=1m").unwrap();
+                let (source, target) = (own.join("source"), place.join("target"));
                 fs::create_dir(&source).unwrap();
                 fs::create_dir(&target).unwrap();
                 fs::write(source.join("file"), "").unwrap();
@@ -224,8 +228,8 @@ mod tests {
                 fs::write(source.join("file"), "new").unwrap();
                 clear(&target).unwrap();
                 assert!(!shows(&source, &target).unwrap());
+                sys::unmount(&own, true).unwrap();
                 sys::unmount(&place, true).unwrap();
-                fs::remove_dir_all(place).unwrap();
             });
             shown.join().unwrap();
         }
