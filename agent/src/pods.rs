@@ -246,9 +246,18 @@ impl<S: Service> Pods<S> {
             // Registered since we looked: entries are written before directories are made.
             let known = known || registry(&self.base).join(entry.file_name()).exists();
             if !known {
-                match entry.file_type()?.is_dir() {
-                    true => fs::remove_dir_all(entry.path())?,
-                    false => fs::remove_file(entry.path())?,
+                let removed = match entry.file_type()?.is_dir() {
+                    true => fs::remove_dir_all(entry.path()),
+                    false => fs::remove_file(entry.path()),
+                };
+                match removed {
+                    // The driver's, which removes it itself; it may have done so by now.
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound
+                        ) => {}
+                    removed => removed?,
                 }
             }
         }

@@ -14,10 +14,14 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    fs, io,
-    os::unix::fs::DirBuilderExt,
+    fs,
+    io::{self, Read},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+
+/// Bytes of the longest table: some hundred thousand namespaces.
+const LONGEST: u64 = 16 << 20;
 
 /// Which zone a pod of each namespace has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -53,11 +57,11 @@ impl Table {
     /// What is there; nothing when no agent has written one yet.
     pub fn read(base: &Path) -> Result<Option<Self>> {
         let path = Self::path(base);
-        let text = match fs::read_to_string(&path) {
+        let text = match read_bounded(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             text => text.with_context(|| format!("cannot read {}", path.display()))?,
         };
-        let table = serde_json::from_str(&text);
+        let table = serde_json::from_slice(&text);
         let table = table.with_context(|| format!("{} is no table of classes", path.display()))?;
         Ok(Some(table))
     }
@@ -85,6 +89,21 @@ impl Table {
     }
 }
 
+/// Reads a regular file of at most [`LONGEST`] bytes. Who reads has more rights than who writes, and
+/// must neither follow a link nor wait at a pipe nor run out of memory.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut read = fs::OpenOptions::new();
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = read.read(true).custom_flags(flags).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() || found.len() > LONGEST {
+        return Err(io::Error::other("no regular file, or too long"));
+    }
+    let mut bytes = Vec::new();
+    file.take(LONGEST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +129,27 @@ mod tests {
         assert_eq!(table.entry("bank"), None);
         assert_eq!(table.entry_of_view("default-1"), Some(&entry));
         fs::write(Table::path(base.path()), "{").unwrap();
+        Table::read(base.path()).unwrap_err();
+    }
+
+    #[test]
+    fn only_a_file_of_its_own_is_read() {
+        let base = tempfile::tempdir().unwrap();
+        Table::default().write(base.path()).unwrap();
+        let (path, elsewhere) = (Table::path(base.path()), base.path().join("elsewhere"));
+        fs::rename(&path, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        Table::read(base.path()).unwrap_err();
+        fs::remove_file(&path).unwrap();
+        let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        // SAFETY: a string that ends with zero.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        Table::read(base.path()).unwrap_err();
+        fs::remove_file(&path).unwrap();
+        fs::File::create(&path)
+            .unwrap()
+            .set_len(LONGEST + 1)
+            .unwrap();
         Table::read(base.path()).unwrap_err();
     }
 }

@@ -12,10 +12,18 @@ use super::{
 use anyhow::{Context, Result, ensure};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
-    io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
+
+/// Whom directories and files of the driver belong to: nobody runs as this user ("nssk"). The agent
+/// is user 0 without capabilities, and may write where its group may; what is the driver's it can read
+/// and neither change nor move. So an agent that was taken over cannot give pods other libraries, and
+/// cannot lead the driver, which has all of root's rights, out of this file system by a link.
+pub(super) const OWNER: u32 = 0x6e73_736b;
+/// The agent's group.
+const AGENT: u32 = 0;
 
 /// Bytes that are given back when nothing is left, so that agent and driver can go on.
 const BALLAST: u64 = 4 << 20;
@@ -61,6 +69,11 @@ impl Filesystem {
             .mode(0o755)
             .create(base)
             .with_context(|| format!("cannot create {}", base.display()))?;
+        ensure!(
+            fs::symlink_metadata(base).is_ok_and(|found| found.is_dir()),
+            "{} is a symbolic link",
+            base.display()
+        );
         let base = fs::canonicalize(base).context("cannot resolve the base directory")?;
         match mounts::at(&base).context("cannot read the list of mounts")? {
             None => mount(&base, size)?,
@@ -70,16 +83,23 @@ impl Filesystem {
                 resize(&base, size);
             }
         }
+        // Sticky: the agent makes and removes what is its own there.
         for (name, mode) in [
-            ("private", 0o700),
-            ("private/pods", 0o700),
-            ("view", 0o755),
-            ("pod", 0o755),
+            ("", 0o755),
+            ("private", 0o1770),
+            ("private/pods", 0o750),
+            ("pod", 0o1775),
             ("lib", 0o755),
         ] {
             let path = base.join(name);
             let made = make_directory(&path, mode);
             made.with_context(|| format!("cannot create {}", path.display()))?;
+        }
+        // The agent's own.
+        let view = base.join("view");
+        match DirBuilder::new().mode(0o755).create(&view) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made.with_context(|| format!("cannot create {}", view.display()))?,
         }
         let ballast = base.join("private/ballast");
         let this = Self { base, ballast };
@@ -131,6 +151,7 @@ impl Filesystem {
                 .write(true)
                 .create(true)
                 .truncate(false)
+                .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
                 .open(&self.ballast)?;
             sys::allocate(&file, ballast_of(space.size))
         });
@@ -155,14 +176,41 @@ pub(super) fn with_room<T>(
     }
 }
 
-/// Makes a directory, or gives the one that is there this mode.
+/// Makes a directory of the driver's, or makes the one that is there the driver's, with this mode.
 pub(super) fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
     match DirBuilder::new().mode(mode).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         made => made?,
     }
-    // Whatever the umask is.
-    fs::set_permissions(path, Permissions::from_mode(mode))
+    let mut read = OpenOptions::new();
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let directory = read.read(true).custom_flags(flags).open(path)?;
+    give(&directory, mode)?;
+    // From now on nobody else can put another one in its place.
+    let (found, given) = (fs::symlink_metadata(path)?, directory.metadata()?);
+    match (found.dev(), found.ino()) == (given.dev(), given.ino()) {
+        true => Ok(()),
+        false => Err(io::Error::other("somebody else changes this directory")),
+    }
+}
+
+/// Makes what is open the driver's, with this mode whatever the umask is.
+pub(super) fn give(file: &File, mode: u32) -> io::Result<()> {
+    fchown(file, Some(OWNER), Some(AGENT))?;
+    file.set_permissions(Permissions::from_mode(mode))
+}
+
+/// Whether this is a directory of the driver's, in which nobody else changes anything.
+pub(super) fn is_ours(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == OWNER)
+}
+
+/// Writes a file of the driver's that is not there.
+pub(super) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut new = OpenOptions::new();
+    let mut file = new.write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    give(&file, mode)
 }
 
 fn mount(base: &Path, size: u64) -> Result<()> {
@@ -219,4 +267,26 @@ fn ballast_of(size: u64) -> u64 {
 fn is_selinux_known() -> bool {
     let known = fs::read_to_string("/proc/filesystems");
     known.is_ok_and(|text| text.lines().any(|line| line.ends_with("\tselinuxfs")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// An agent that was taken over puts links where the driver is about to write.
+    #[test]
+    fn no_link_is_followed() {
+        let place = tempfile::tempdir().unwrap();
+        let (outside, link) = (place.path().join("outside"), place.path().join("link"));
+        DirBuilder::new().mode(0o700).create(&outside).unwrap();
+        symlink(&outside, &link).unwrap();
+        make_directory(&link, 0o755).unwrap_err();
+        let found = fs::symlink_metadata(&outside).unwrap();
+        assert_eq!((found.mode() & 0o777, found.uid() == OWNER), (0o700, false));
+        fs::remove_dir(&outside).unwrap();
+        write_new(&link, b"x", 0o644).unwrap_err();
+        assert!(!outside.exists());
+        assert!(!is_ours(place.path()));
+    }
 }

@@ -9,15 +9,13 @@
 //! and another build is another file, never another content of the same one.
 
 use super::{
-    filesystem::{Filesystem, make_directory, with_room},
+    filesystem::{Filesystem, is_ours, make_directory, with_room, write_new},
     nothing::empty_object,
 };
 use anyhow::{Context, Result};
 use std::{
     collections::BTreeSet,
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -29,7 +27,7 @@ const NONE: &str = ".none";
 /// What says inside a pod who answers.
 pub(super) const EXPLAIN: &str = "nss-k8s-explain";
 /// Names of unfinished directories begin so.
-const DRAFT: &str = ".draft.";
+pub(super) const DRAFT: &str = ".draft.";
 
 /// The build that new pods get.
 #[derive(Clone, Debug)]
@@ -89,13 +87,14 @@ impl Libraries {
         }
         make_directory(&self.directory.with_file_name(NONE), 0o755)?;
         remove_all(&path)?;
-        write_file(&path, &bytes)
+        write_new(&path, &bytes, 0o555)
     }
 
-    /// Whether every file is there.
+    /// Whether every file is there, and nobody else can change it.
     fn is_whole(&self, contents: &[(String, Vec<u8>)]) -> bool {
         let mut all = contents.iter();
-        all.all(|(name, bytes)| is_whole(&self.directory.join(name), bytes))
+        is_ours(&self.directory)
+            && all.all(|(name, bytes)| is_whole(&self.directory.join(name), bytes))
     }
 
     /// Writes a directory aside and gives it its name. One that is there and not whole makes room:
@@ -107,7 +106,7 @@ impl Libraries {
         remove_all(&draft)?;
         make_directory(&draft, 0o755)?;
         for (name, bytes) in contents {
-            write_file(&draft.join(name), bytes)?;
+            write_new(&draft.join(name), bytes, 0o555)?;
         }
         remove_all(&self.directory)?;
         fs::rename(draft, &self.directory)
@@ -130,11 +129,12 @@ pub(super) fn collect(base: &Path, current: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The builds that are there.
+/// The builds that are there, and the object with nothing in it.
 pub(super) fn installed(base: &Path) -> io::Result<Vec<PathBuf>> {
     let lib = base.join("lib");
     let versions = entries(&lib)?;
-    Ok(versions.iter().map(|name| lib.join(name)).collect())
+    let versions = versions.iter().map(String::as_str).chain([NONE]);
+    Ok(versions.map(|name| lib.join(name)).collect())
 }
 
 /// The names in a directory that may be gone, without hidden ones.
@@ -170,14 +170,6 @@ pub(super) fn remove_all(path: &Path) -> io::Result<()> {
 fn is_whole(path: &Path, bytes: &[u8]) -> bool {
     fs::symlink_metadata(path)
         .is_ok_and(|found| found.is_file() && found.len() == bytes.len() as u64)
-}
-
-/// Writes a file that everybody may read and execute.
-fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut new = OpenOptions::new();
-    let mut file = new.write(true).create_new(true).mode(0o755).open(path)?;
-    file.write_all(bytes)?;
-    file.set_permissions(fs::Permissions::from_mode(0o555))
 }
 
 fn sweep_drafts(lib: &Path) -> io::Result<()> {

@@ -2,7 +2,10 @@
 //! before a pod's directory is made and removed before it is removed, so whoever finds a directory
 //! without an entry may remove it.
 
-use super::libraries::entries;
+use super::{
+    filesystem::write_new,
+    libraries::{entries, remove_all},
+};
 use crate::pods;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -12,7 +15,7 @@ use std::{
 };
 
 /// Unfinished entries begin so.
-const DRAFT: &str = ".csi.";
+pub(super) const DRAFT: &str = ".csi.";
 
 /// Whose directory it is. The agent reads the namespace; entries made by hand have nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -53,13 +56,15 @@ pub(super) fn all(base: &Path) -> io::Result<BTreeMap<String, io::Result<Entry>>
 pub(super) fn write(base: &Path, id: &str, entry: &Entry) -> io::Result<()> {
     let registry = pods::registry(base);
     let draft = registry.join(format!("{DRAFT}{id}"));
-    fs::write(&draft, serde_json::to_string(entry)? + "\n")?;
+    remove_all(&draft)?;
+    let text = serde_json::to_string(entry)? + "\n";
+    write_new(&draft, text.as_bytes(), 0o640)?;
     fs::rename(draft, registry.join(id))
 }
 
 /// Removes an entry that may be gone.
 pub(super) fn remove(base: &Path, id: &str) -> io::Result<()> {
-    super::libraries::remove_all(&pods::registry(base).join(id))
+    remove_all(&pods::registry(base).join(id))
 }
 
 /// Removes what a driver left that was killed while it wrote.
@@ -71,7 +76,7 @@ pub(super) fn sweep(base: &Path) -> io::Result<()> {
             .as_encoded_bytes()
             .starts_with(DRAFT.as_bytes())
         {
-            super::libraries::remove_all(&entry.path())?;
+            remove_all(&entry.path())?;
         }
     }
     Ok(())

@@ -1,7 +1,12 @@
 //! What the driver says of itself in `private/driver`, for the agent's figures and for people: it
 //! listens to no network of its own.
 
-use super::{filesystem::Level, libraries::entries, volumes::Volumes};
+use super::{
+    filesystem::{Level, write_new},
+    libraries::{entries, remove_all},
+    registry,
+    volumes::Volumes,
+};
 use crate::pods;
 use prometheus_client::{
     collector::Collector,
@@ -190,7 +195,10 @@ impl Report {
 
 fn write(base: &Path, state: &State) -> io::Result<()> {
     let path = State::path(base);
-    let draft = path.with_file_name(".driver.new");
-    fs::write(&draft, serde_json::to_string(state)? + "\n")?;
+    // In a directory that nobody else writes to, or a link could lead the write anywhere.
+    let draft = pods::registry(base).join(format!("{}driver", registry::DRAFT));
+    remove_all(&draft)?;
+    let text = serde_json::to_string(state)? + "\n";
+    write_new(&draft, text.as_bytes(), 0o640)?;
     fs::rename(draft, path)
 }

@@ -10,9 +10,9 @@
 //! decided once, at its start.
 
 use super::{
-    filesystem::{Filesystem, make_directory, with_room},
+    filesystem::{Filesystem, is_ours, make_directory, with_room, write_new},
     identity::{Identity, check_id, check_target, pod_directory},
-    libraries::{self, EXPLAIN, Libraries, PRELOADED, entries, remove_all},
+    libraries::{self, DRAFT, EXPLAIN, Libraries, PRELOADED, entries, remove_all},
     mounts,
     registry::{self, Entry},
 };
@@ -21,7 +21,7 @@ use std::{
     collections::HashMap,
     fs,
     io::{self, Read},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -162,7 +162,7 @@ impl Volumes {
             with_room(&self.filesystem, || registry::write(base, id, entry))
                 .map_err(failed("register the volume"))?;
         }
-        with_room(&self.filesystem, || make_directory(&directory, 0o755))
+        with_room(&self.filesystem, || make_directory(&directory, 0o1775))
             .map_err(failed("make the pod's directory"))?;
         let table = Table::read(base).unwrap_or_else(|error| {
             tracing::warn!("{error:#}");
@@ -188,9 +188,10 @@ impl Volumes {
             .as_ref()
             .and_then(|table| table.entry(&entry.namespace))
             && pods::is_id(&zone.view)
+            && let Err(error) = link_zone(&base.join("view").join(&zone.view), &directory)
         {
-            link_zone(&base.join("view").join(&zone.view), &directory)
-                .map_err(failed("link the zone"))?;
+            // The agent does it as soon as it runs; no pod waits for that.
+            tracing::warn!(id, %error, "the pod starts without a zone");
         }
         show(&directory, target)
     }
@@ -207,11 +208,25 @@ impl Volumes {
         !table.disabled && !refused && wanted
     }
 
-    /// Fills a directory that is not sealed and seals it.
+    /// Fills a directory that is not sealed and seals it. What goes into it is made where nobody else
+    /// writes: the agent can put anything into the directory itself.
     fn fill(&self, directory: &Path, injected: bool) -> io::Result<()> {
-        let lib = directory.join("lib");
-        let etc = directory.join("etc");
-        remove_all(&lib)?;
+        let draft = self.filesystem.base().join(format!("lib/{DRAFT}pod"));
+        remove_all(&draft)?;
+        make_directory(&draft, 0o700)?;
+        self.prepare(&draft, injected)?;
+        for part in ["lib", "etc"] {
+            let place = directory.join(part);
+            remove_all(&place)?;
+            fs::rename(draft.join(part), place)?;
+        }
+        remove_all(&draft)
+    }
+
+    /// Makes what a pod's directory holds from the start.
+    fn prepare(&self, draft: &Path, injected: bool) -> io::Result<()> {
+        let lib = draft.join("lib");
+        let etc = draft.join("etc");
         make_directory(&lib, 0o755)?;
         make_directory(&etc, 0o755)?;
         let version = if injected { self.version() } else { NONE };
@@ -233,9 +248,9 @@ impl Volumes {
         symlink(version, lib.join(STABLE))?;
         if self.nsswitch {
             let text = if injected { NSSWITCH } else { NSSWITCH_WITHOUT };
-            write(&etc.join("nsswitch.conf"), text)?;
+            write_new(&etc.join("nsswitch.conf"), text.as_bytes(), 0o644)?;
         }
-        write(&etc.join("ld.so.preload"), &preload)
+        write_new(&etc.join("ld.so.preload"), preload.as_bytes(), 0o644)
     }
 
     /// Takes a pod's directory away; what is gone already is fine.
@@ -292,18 +307,20 @@ impl Volumes {
         let base = self.filesystem.base().to_owned();
         let mut volumes = 0;
         for (id, entry) in registry::all(&base)? {
+            volumes += 1;
             let Ok(entry) = entry else {
                 tracing::warn!(id, "the volume's entry cannot be read");
                 continue;
             };
-            volumes += 1;
             // Entries made by hand have no target.
             let Some(target) = entry.target else { continue };
             let Some((pods, pod)) = pod_directory(&target, &entry.uid) else {
                 continue;
             };
             // Without the directory of all pods nothing is known of any of them.
-            if !pods.is_dir() || fs::symlink_metadata(pod).is_ok() {
+            let is_gone = fs::symlink_metadata(pod)
+                .is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            if !pods.is_dir() || !is_gone {
                 continue;
             }
             match self.withdraw(&id, &target) {
@@ -320,8 +337,11 @@ impl Volumes {
             }
         }
         for id in entries(&base.join("pod"))? {
-            if !pods::registry(&base).join(&id).exists() {
-                remove_all(&base.join("pod").join(&id))?;
+            if !pods::registry(&base).join(&id).try_exists()?
+                && let Err(error) = remove_all(&base.join("pod").join(&id))
+            {
+                // The agent may be at it, too; the next look tries again.
+                tracing::warn!(id, %error, "a directory without a volume could not be removed");
             }
         }
         libraries::collect(&base, self.version())?;
@@ -350,6 +370,9 @@ fn show(directory: &Path, target: &Path) -> Result<(), Failure> {
 /// this program may have done it; it stays as it is then. A file that cannot be opened at once has a
 /// lease of a pod that runs: nobody waits for it.
 fn is_sealed(directory: &Path) -> bool {
+    if !is_ours(&directory.join("lib")) || !is_ours(&directory.join("etc")) {
+        return false;
+    }
     let mut options = fs::OpenOptions::new();
     options
         .read(true)
@@ -382,14 +405,6 @@ fn link_zone(view: &Path, directory: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Writes a file that everybody may read, in one step.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let draft = path.with_extension("draft");
-    fs::write(&draft, text)?;
-    fs::set_permissions(&draft, fs::Permissions::from_mode(0o644))?;
-    fs::rename(draft, path)
 }
 
 /// A target as the list of mounts names it: its parent without symbolic links. `None` without one.
