@@ -40,8 +40,9 @@ fn minutes_without_an_api_server_are_not_noticed() -> Result<()> {
 
     let back = Instant::now();
     let address = namespace.service("afterwards")?;
+    // Not in a pod whose packets are counted: a service that is not there yet is asked of DNS.
     cluster.until("the new service's name", || {
-        let answer = inside
+        let answer = outside
             .pod
             .exec(&["sh", "-c", "getent ahostsv4 afterwards || true"]);
         // The kubelet may still be finding its way back.
