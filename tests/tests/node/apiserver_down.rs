@@ -59,5 +59,27 @@ fn minutes_without_an_api_server_are_not_noticed() -> Result<()> {
     }
     outside.expect_no_failure()?;
     chart::ready(&cluster)?;
+    // Each watch comes back by itself, after up to half a minute: until the agent has a new namespace, its pods ask DNS.
+    let next = Namespace::injected(&cluster, "api-again")?;
+    cluster.until("the agent's word on a new namespace", || {
+        let answer = cluster.kubectl(&[
+            "-n",
+            "nss-k8s",
+            "exec",
+            "daemonset/nss-k8s",
+            "-c",
+            "agent",
+            "--",
+            "/nss-k8s",
+            "query",
+            "web",
+            "--dir=/run/nss-k8s/node",
+            "--namespace=api-again",
+        ]);
+        Ok(answer
+            .is_ok_and(|answer| answer.contains(&next.web))
+            .then_some(()))
+    })?;
+    next.delete()?;
     namespace.delete()
 }

@@ -17,13 +17,16 @@ struct Scene<'a> {
     namespace: Namespace<'a>,
     inside: [Load<'a>; 2],
     outside: Load<'a>,
-    /// Mounts of our volumes, with all pods running.
+    /// Mounts of our volumes before its pods.
+    others: usize,
+    /// The same with all its pods running.
     mounts: usize,
 }
 
 impl<'a> Scene<'a> {
     fn start(cluster: &'a Cluster, name: &str) -> Result<Self> {
         chart::installed(cluster)?;
+        let others = machine::volumes_mounted()?;
         let namespace = Namespace::injected(cluster, name)?;
         let inside = [
             Load::cluster_names(&namespace, "debian", Image::Debian)?,
@@ -37,6 +40,7 @@ impl<'a> Scene<'a> {
             namespace,
             inside,
             outside,
+            others,
             mounts: machine::volumes_mounted()?,
         })
     }
@@ -68,7 +72,7 @@ impl<'a> Scene<'a> {
         }
         self.namespace.delete()?;
         ensure!(
-            machine::volumes_mounted()? == 0,
+            machine::volumes_mounted()? == self.others,
             "mounts of pods that are gone"
         );
         Ok(())

@@ -40,7 +40,13 @@ fn a_static_go_program_is_answered_by_the_listener() -> Result<()> {
     let (short, full) = (short?, full?);
     ensure!(short == namespace.web, "web: {short}");
     ensure!(full == "10.96.0.1", "kubernetes.default: {full}");
-    let outside = look_up(&namespace, "outside", &["ip4", "www.outside.test."])?;
+    // The forwarder, and kube-proxy, learn after a moment that it runs again.
+    let mut attempts = 0;
+    let outside = cluster.until("an answer through the forwarder", || {
+        attempts += 1;
+        let name = format!("outside-{attempts}");
+        Ok(look_up(&namespace, &name, &["ip4", "www.outside.test."]).ok())
+    })?;
     ensure!(
         outside == coredns::OUTSIDE_ADDRESS,
         "www.outside.test: {outside}"
