@@ -7,9 +7,11 @@ use serde_json::Value;
 use std::{
     env, fs,
     io::Write,
+    ops::Deref,
     path::PathBuf,
     process::{Command, Output, Stdio},
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -19,7 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 /// The cluster; whoever holds it has it alone. It starts with the first test, and ends with the process namespace.
 ///
 /// A test leaves it as it found it: everything running, the chart of this version installed.
-pub(crate) fn shared() -> MutexGuard<'static, Cluster> {
+pub(crate) fn shared() -> Turn {
     static SHARED: OnceLock<Result<Mutex<Cluster>, String>> = OnceLock::new();
     let started = SHARED.get_or_init(|| {
         Cluster::start()
@@ -27,8 +29,36 @@ pub(crate) fn shared() -> MutexGuard<'static, Cluster> {
             .map_err(|error| format!("{error:#}"))
     });
     match started {
-        Ok(cluster) => cluster.lock().unwrap_or_else(PoisonError::into_inner),
+        Ok(cluster) => Turn {
+            cluster: cluster.lock().unwrap_or_else(PoisonError::into_inner),
+            began: Instant::now(),
+        },
         Err(error) => panic!("the cluster did not start: {error}"),
+    }
+}
+
+/// One test's time with the cluster; how long it was is printed at its end, also when the test fails.
+pub(crate) struct Turn {
+    cluster: MutexGuard<'static, Cluster>,
+    began: Instant,
+}
+
+impl Deref for Turn {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        &self.cluster
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let current = thread::current();
+        println!(
+            "== {}: {:.0} s",
+            current.name().unwrap_or("a test"),
+            self.began.elapsed().as_secs_f64()
+        );
     }
 }
 
