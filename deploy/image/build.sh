@@ -91,9 +91,8 @@ fill_root "$work/root"
 layout=$work/layout
 mkdir -p "$layout/blobs/sha256"
 pack "$work/root" . >"$work/layer.tar"
-diff_id=$(sha256sum <"$work/layer.tar" | cut -d ' ' -f 1)
-gzip --no-name --stdout "$work/layer.tar" >"$work/layer.tar.gz"
-layer=$(store "$work/layer.tar.gz")
+# Not compressed, which the specification allows: the bytes of gzip are those of its release, not of the commit's.
+layer=$(store "$work/layer.tar")
 
 # The same words as labels, which kubectl and container engines show, and as annotations, which registries do.
 about=$(printf '"org.opencontainers.image.%s":"%s",' \
@@ -105,10 +104,10 @@ about=$(printf '"org.opencontainers.image.%s":"%s",' \
     licenses "Apache-2.0 OR MIT")
 about=${about%,}
 printf '{"created":"%s","architecture":"%s","os":"linux","config":{"User":"0:0","Env":["PATH=/"],"Entrypoint":["/nss-k8s"],"Cmd":["help"],"WorkingDir":"/","Labels":{%s}},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]},"history":[{"created":"%s","created_by":"deploy/image/build.sh"}]}' \
-    "$created" "$architecture" "$about" "$diff_id" "$created" >"$work/config"
+    "$created" "$architecture" "$about" "$(digest_of "$layer")" "$created" >"$work/config"
 config=$(store "$work/config")
 kind=application/vnd.oci.image
-printf '{"schemaVersion":2,"mediaType":"%s.manifest.v1+json","config":{"mediaType":"%s.config.v1+json",%s},"layers":[{"mediaType":"%s.layer.v1.tar+gzip",%s}],"annotations":{%s}}' \
+printf '{"schemaVersion":2,"mediaType":"%s.manifest.v1+json","config":{"mediaType":"%s.config.v1+json",%s},"layers":[{"mediaType":"%s.layer.v1.tar",%s}],"annotations":{%s}}' \
     "$kind" "$kind" "$config" "$kind" "$layer" "$about" >"$work/manifest"
 manifest=$(store "$work/manifest")
 

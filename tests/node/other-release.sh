@@ -25,9 +25,11 @@ done
 
 # The agent as the image has it, with its loader if it needs one.
 files=$(mktemp -d "$copy/files.XXXXXX")
-trap 'rm -rf "$files"' EXIT
+trap 'rm -rf "$files" "$files.layer"' EXIT
 layer=$(tar --extract --to-stdout --file "$image" manifest.json | sed 's/.*"Layers":\["\([^"]*\)".*/\1/')
-tar --extract --to-stdout --file "$image" "$layer" | tar --extract --gzip --directory "$files"
+# Compressed or not: tar sees that in a file by itself.
+tar --extract --to-stdout --file "$image" "$layer" >"$files.layer"
+tar --extract --file "$files.layer" --directory "$files"
 with_loader=()
 ! readelf --program-headers "$files/nss-k8s" | grep -q INTERP || with_loader=(--with-loader)
 "$root/deploy/image/build.sh" --agent "$files/nss-k8s" --explain "$files/lib/nss-k8s/nss-k8s-explain" \

@@ -66,19 +66,18 @@ fn the_archive_is_an_oci_image_layout() -> Result<()> {
         "{labels}"
     );
     let layers = list(&manifest["layers"])?;
-    let diff_ids = list(&config["rootfs"]["diff_ids"])?;
-    ensure!(layers.len() == diff_ids.len(), "{manifest} {config}");
-    for (layer, diff_id) in layers.iter().zip(diff_ids) {
-        let packed = image.blob(layer)?;
-        let plain = image.place.path().join("layer.tar");
-        output(
-            Command::new("sh")
-                .args(["-c", "gzip -dc \"$0\" >\"$1\""])
-                .arg(packed)
-                .arg(&plain),
-        )?;
-        ensure!(format!("sha256:{}", sha256(&plain)?) == text(diff_id)?);
-    }
+    // Not compressed: its bytes are not those of some release of gzip, and both digests are one.
+    let [layer] = layers else {
+        anyhow::bail!("not one layer: {manifest}");
+    };
+    ensure!(
+        layer["mediaType"] == "application/vnd.oci.image.layer.v1.tar",
+        "{layer}"
+    );
+    ensure!(
+        config["rootfs"]["diff_ids"] == serde_json::json!([layer["digest"]]),
+        "{config}"
+    );
 
     let described: BTreeSet<String> = [entry, &manifest["config"]]
         .into_iter()
@@ -100,7 +99,7 @@ fn the_archive_is_an_oci_image_layout() -> Result<()> {
         "{docker}"
     );
     ensure!(
-        docker["Layers"] == serde_json::json!([blob(&layers[0])?]),
+        docker["Layers"] == serde_json::json!([blob(layer)?]),
         "{docker}"
     );
     ensure!(
@@ -343,7 +342,7 @@ impl Image {
         let root = tempfile::tempdir_in("/dev/shm")?;
         output(
             Command::new("tar")
-                .args(["--same-owner", "-xzpf"])
+                .args(["--same-owner", "-xpf"])
                 .arg(layer)
                 .arg("-C")
                 .arg(root.path()),
