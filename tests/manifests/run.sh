@@ -153,14 +153,24 @@ canonical <"$work/workloads.yaml" | jq -es '
     and (map(select(.mounts | index("/data"))) | length == 4)' >/dev/null || fail "the component for workloads"
 echo "  workloads: patched"
 
-# Kyverno's rule, by Kyverno.
+# What Kyverno's rule asks of a pod, by Kyverno's own JMESPath; pods' names say what must come of them.
+cat deploy/policies/kyverno.yaml <(echo ---) "$here/kyverno/pods.yaml" | canonical |
+    (cd "$here/expressions" && GOFLAGS="-mod=readonly -buildvcs=false" go run .) >"$work/expressions"
+grep '^injected-' "$work/expressions" >"$work/passing"
+[[ $(wc -l <"$work/passing") == 7 ]] && ! grep -v ' passes$' "$work/passing" || fail "Kyverno's preconditions refuse a pod that they must not"
+for pod in win win-affinity not-linux virtual virtual-affinity provider-affinity provider-selector taken; do
+    grep -qx "left-$pod is refused" "$work/expressions" || fail "Kyverno's preconditions let left-$pod pass"
+done
+echo "  Kyverno: its preconditions choose as told"
+
+# The whole rule, by Kyverno.
 if [[ -n ${NSS_K8S_KYVERNO:-} ]]; then
     "$NSS_K8S_KYVERNO" apply deploy/policies/kyverno.yaml -r "$here/kyverno/pods.yaml" -f "$here/kyverno/values.yaml" \
         -o "$work/kyverno.yaml" >"$work/kyverno.log" 2>&1 || { cat "$work/kyverno.log" >&2; fail "Kyverno"; }
     canonical <"$work/kyverno.yaml" | jq -es '
         # It writes what it has changed twice, and what it left alone once or not at all.
         unique_by(.metadata.name) as $pods
-        | ($pods | map(select(.metadata.name | startswith("injected-"))) | length == 3 and all(
+        | ($pods | map(select(.metadata.name | startswith("injected-"))) | length == 7 and all(
             ([.spec.volumes[] | select(.csi.driver == "csi.nss-k8s.io")] | length == 1)
             and all(.spec.containers[], .spec.initContainers[]?;
                 (.name == "has") != ([.volumeMounts[]?.mountPath] | contains(["/run/nss-k8s", "/etc/ld.so.preload"])))))
@@ -168,6 +178,6 @@ if [[ -n ${NSS_K8S_KYVERNO:-} ]]; then
         >/dev/null || fail "Kyverno's rule"
     echo "  Kyverno: $("$NSS_K8S_KYVERNO" version 2>/dev/null | head -1) injects as told"
 else
-    echo "  Kyverno: SKIPPED, NSS_K8S_KYVERNO is not set; only its form was looked at"
+    echo "  Kyverno: SKIPPED, NSS_K8S_KYVERNO is not set; its form and its preconditions were looked at"
 fi
 echo "manifests: passed"
