@@ -22,6 +22,7 @@ pub mod batch;
 pub mod case;
 pub mod choices;
 pub mod compiled;
+pub mod control_plane;
 pub mod corpus;
 pub mod differences;
 pub mod differential;

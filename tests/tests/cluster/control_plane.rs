@@ -2,13 +2,12 @@
 
 use crate::{api::Api, injection, objects::Namespace};
 use anyhow::{Context, Result, bail};
-use nss_k8s_tests::artifacts;
 pub(crate) use nss_k8s_tests::process::{Process, until, until_within};
+use nss_k8s_tests::{artifacts, control_plane::Setup};
 use serde_json::{Value, json};
 use std::{
     env,
-    ffi::OsStr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::Instant,
@@ -39,8 +38,7 @@ pub(crate) struct ControlPlane {
     pub(crate) administrator: Api,
     /// A client with the agent's rights.
     pub(crate) agent: Api,
-    state: PathBuf,
-    programs: PathBuf,
+    setup: Setup,
     server: Process,
     _etcd: Process,
     controllers: Process,
@@ -50,20 +48,21 @@ impl ControlPlane {
     /// Starts everything and waits until the controllers make endpoint slices.
     fn start() -> Result<Self> {
         let began = Instant::now();
-        let state = setting("NSS_K8S_CLUSTER_STATE")?;
-        let programs = setting("NSS_K8S_CLUSTER_PROGRAMS")?;
-        let etcd = start_etcd(&state)?;
-        let administrator = Api::connect(&state.join("pki/administrator.kubeconfig"))?;
-        let agent = Api::connect(&state.join("pki/agent.kubeconfig"))?;
-        let server = start_server(&state, &programs)?;
+        let setup = Setup {
+            state: setting("NSS_K8S_CLUSTER_STATE")?,
+            programs: setting("NSS_K8S_CLUSTER_PROGRAMS")?,
+        };
+        let etcd = start_etcd(&setup)?;
+        let administrator = Api::connect(&setup.state.join("pki/administrator.kubeconfig"))?;
+        let agent = Api::connect(&setup.state.join("pki/agent.kubeconfig"))?;
+        let server = start_server(&setup)?;
         wait_until_ready(&administrator)?;
         let ready = began.elapsed();
-        let controllers = start_controllers(&state, &programs)?;
+        let controllers = start_controllers(&setup)?;
         let plane = Self {
             administrator,
             agent,
-            state,
-            programs,
+            setup,
             server,
             _etcd: etcd,
             controllers,
@@ -78,27 +77,27 @@ impl ControlPlane {
 
     /// The kubeconfig of the agent.
     pub(crate) fn agent_kubeconfig(&self) -> PathBuf {
-        self.state.join("pki/agent.kubeconfig")
+        self.setup.state.join("pki/agent.kubeconfig")
     }
 
     /// Where keys and certificates lie: `NAME.key`, `NAME.crt`.
     pub(crate) fn certificates(&self) -> PathBuf {
-        self.state.join("pki")
+        self.setup.state.join("pki")
     }
 
     /// Where this run's programs lie.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
-        self.programs.join(name)
+        self.setup.programs.join(name)
     }
 
     /// The API server's record of what the agent asked, one JSON object a line.
     pub(crate) fn audit_log(&self) -> PathBuf {
-        self.state.join("logs/audit.json")
+        self.setup.state.join("logs/audit.json")
     }
 
     /// Where a program of this run logs to.
     pub(crate) fn log(&self, name: &str) -> PathBuf {
-        self.state.join(format!("logs/{name}.log"))
+        self.setup.log(name)
     }
 
     /// Kills the API server, as a crash would.
@@ -109,10 +108,10 @@ impl ControlPlane {
     /// Starts the API server again and waits until it serves. The controllers start anew too: left
     /// alone they would wait ever longer between two tries, for up to a minute.
     pub(crate) fn restart_server(&mut self) -> Result<()> {
-        self.server = start_server(&self.state, &self.programs)?;
+        self.server = start_server(&self.setup)?;
         wait_until_ready(&self.administrator)?;
         self.controllers.kill()?;
-        self.controllers = start_controllers(&self.state, &self.programs)?;
+        self.controllers = start_controllers(&self.setup)?;
         Ok(())
     }
 
@@ -222,85 +221,25 @@ fn agent_rules() -> Result<Value> {
     Ok(role.context("no ClusterRole is installed")?["rules"].clone())
 }
 
-fn start_etcd(state: &Path) -> Result<Process> {
-    let data = state.join("etcd");
-    let mut command = Command::new(setting("NSS_K8S_CLUSTER_ETCD")?);
-    command.args(["--name=test", "--logger=zap", "--log-level=warn"]);
-    command.args([
-        "--listen-client-urls=http://127.0.0.1:2379",
-        "--advertise-client-urls=http://127.0.0.1:2379",
-        "--listen-peer-urls=http://127.0.0.1:2380",
-        "--initial-advertise-peer-urls=http://127.0.0.1:2380",
-        "--initial-cluster=test=http://127.0.0.1:2380",
-    ]);
-    command.args([OsStr::new("--data-dir"), data.as_os_str()]);
-    Process::start(&mut command, state.join("logs/etcd.log"))
+fn start_etcd(setup: &Setup) -> Result<Process> {
+    let mut command = setup.etcd(&setting("NSS_K8S_CLUSTER_ETCD")?);
+    Process::start(&mut command, setup.log("etcd"))
 }
 
-fn start_server(state: &Path, programs: &Path) -> Result<Process> {
-    let mut command = Command::new(programs.join("kube-apiserver"));
-    command.args([
-        "--etcd-servers=http://127.0.0.1:2379",
-        // Nobody but this namespace and the pod of the cluster DNS can reach it.
-        "--bind-address=0.0.0.0",
-        "--advertise-address=10.244.0.1",
-        "--secure-port=6443",
-        "--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112",
-        "--authorization-mode=Node,RBAC",
-        "--anonymous-auth=false",
-        "--profiling=false",
-        "--service-account-issuer=https://kubernetes.default.svc",
-        "--allow-privileged=true",
-    ]);
-    let mut file = |flag: &str, path: PathBuf| {
-        command.arg(format!("--{flag}={}", path.display()));
-    };
-    file("tls-cert-file", state.join("pki/server.crt"));
-    file("tls-private-key-file", state.join("pki/server.key"));
-    file("client-ca-file", state.join("pki/authority.crt"));
-    file(
-        "service-account-key-file",
-        state.join("pki/service-accounts.pub"),
-    );
-    file(
-        "service-account-signing-key-file",
-        state.join("pki/service-accounts.key"),
-    );
-    file("audit-log-path", state.join("logs/audit.json"));
-    file(
-        "audit-policy-file",
-        artifacts::fixture("cluster/audit.yaml"),
-    );
-    file("cert-dir", state.join("pki"));
-    Process::start(&mut command, state.join("logs/kube-apiserver.log"))
+fn start_server(setup: &Setup) -> Result<Process> {
+    let mut command = setup.api_server("10.96.0.0/16,fd00:96::/112");
+    let audit = artifacts::fixture("cluster/audit.yaml");
+    command.arg(format!("--audit-policy-file={}", audit.display()));
+    let record = setup.state.join("logs/audit.json");
+    command.arg(format!("--audit-log-path={}", record.display()));
+    Process::start(&mut command, setup.log("kube-apiserver"))
 }
 
-fn start_controllers(state: &Path, programs: &Path) -> Result<Process> {
-    let mut command = Command::new(programs.join("kube-controller-manager"));
-    command.args([
-        "--leader-elect=false",
-        "--use-service-account-credentials=true",
-        "--kube-api-qps=500",
-        "--kube-api-burst=1000",
-        "--concurrent-service-endpoint-syncs=10",
-        "--bind-address=127.0.0.1",
-        "--profiling=false",
-        // The nodes are objects without a kubelet: nobody may declare them lost.
-        "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller",
-    ]);
-    let mut file = |flag: &str, path: &str| {
-        command.arg(format!("--{flag}={}", state.join(path).display()));
-    };
-    file("kubeconfig", "pki/controllers.kubeconfig");
-    file("authentication-kubeconfig", "pki/controllers.kubeconfig");
-    file("authorization-kubeconfig", "pki/controllers.kubeconfig");
-    file(
-        "service-account-private-key-file",
-        "pki/service-accounts.key",
-    );
-    file("root-ca-file", "pki/authority.crt");
-    file("cert-dir", "pki");
-    Process::start(&mut command, state.join("logs/kube-controller-manager.log"))
+fn start_controllers(setup: &Setup) -> Result<Process> {
+    let mut command = setup.controllers();
+    // The nodes are objects without a kubelet: nobody may declare them lost.
+    command.arg("--controllers=*,-node-lifecycle-controller,-taint-eviction-controller");
+    Process::start(&mut command, setup.log("kube-controller-manager"))
 }
 
 fn wait_until_ready(api: &Api) -> Result<()> {

@@ -1,0 +1,129 @@
+//! What a control plane of the tests is made of: the commands of etcd, kube-apiserver, kube-controller-manager and
+//! kube-scheduler, with the arguments that do not depend on the tier. Each tier adds its own and starts them.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Where a run has its programs and keeps its state: `pki` (tests/cluster/certificates.sh), `logs`, `etcd`.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The folder of the run, which ends with it.
+    pub state: PathBuf,
+    /// The folder of the programs that tests/cluster/build.sh left.
+    pub programs: PathBuf,
+}
+
+impl Setup {
+    /// etcd on this namespace's loopback; `program` may be another one than that of the cache.
+    pub fn etcd(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.args([
+            "--name=test",
+            "--log-level=warn",
+            "--listen-client-urls=http://127.0.0.1:2379",
+            "--advertise-client-urls=http://127.0.0.1:2379",
+            "--listen-peer-urls=http://127.0.0.1:2380",
+            "--initial-advertise-peer-urls=http://127.0.0.1:2380",
+            "--initial-cluster=test=http://127.0.0.1:2380",
+        ]);
+        command.arg("--data-dir").arg(self.state.join("etcd"));
+        command
+    }
+
+    /// The API server at 10.244.0.1 and on loopback, port 6443, with the addresses of services.
+    ///
+    /// It listens on every address, and only this network namespace has any.
+    pub fn api_server(&self, services: &str) -> Command {
+        let mut command = Command::new(self.programs.join("kube-apiserver"));
+        command.args([
+            "--etcd-servers=http://127.0.0.1:2379",
+            "--bind-address=0.0.0.0",
+            "--advertise-address=10.244.0.1",
+            "--secure-port=6443",
+            "--authorization-mode=Node,RBAC",
+            "--anonymous-auth=false",
+            "--profiling=false",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            "--allow-privileged=true",
+        ]);
+        command.arg(format!("--service-cluster-ip-range={services}"));
+        self.files(
+            &mut command,
+            &[
+                ("tls-cert-file", "server.crt"),
+                ("tls-private-key-file", "server.key"),
+                ("client-ca-file", "authority.crt"),
+                ("service-account-key-file", "service-accounts.pub"),
+                ("service-account-signing-key-file", "service-accounts.key"),
+                ("cert-dir", ""),
+            ],
+        );
+        command
+    }
+
+    /// The controller manager, alone and in no need to spare the API server.
+    pub fn controllers(&self) -> Command {
+        let mut command = self.alone("kube-controller-manager");
+        command.args([
+            "--use-service-account-credentials=true",
+            "--kube-api-qps=500",
+            "--kube-api-burst=1000",
+            "--concurrent-service-endpoint-syncs=10",
+        ]);
+        self.identity(&mut command, "controllers.kubeconfig");
+        self.files(
+            &mut command,
+            &[
+                ("service-account-private-key-file", "service-accounts.key"),
+                ("root-ca-file", "authority.crt"),
+            ],
+        );
+        command
+    }
+
+    /// The scheduler.
+    pub fn scheduler(&self) -> Command {
+        let mut command = self.alone("kube-scheduler");
+        self.identity(&mut command, "scheduler.kubeconfig");
+        command
+    }
+
+    /// Adds arguments `--FLAG=<state>/pki/FILE`.
+    pub fn files(&self, command: &mut Command, files: &[(&str, &str)]) {
+        let keys = self.state.join("pki");
+        for (flag, file) in files {
+            command.arg(format!("--{flag}={}", keys.join(file).display()));
+        }
+    }
+
+    /// Where a program of this run logs to.
+    pub fn log(&self, program: &str) -> PathBuf {
+        self.state.join(format!("logs/{program}.log"))
+    }
+
+    /// A controller without rivals, whose own server nobody outside asks.
+    fn alone(&self, program: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command.args([
+            "--leader-elect=false",
+            "--bind-address=127.0.0.1",
+            "--profiling=false",
+        ]);
+        command
+    }
+
+    /// Who a controller is, to the API server and for those who ask it.
+    fn identity(&self, command: &mut Command, kubeconfig: &str) {
+        self.files(
+            command,
+            &[
+                ("kubeconfig", kubeconfig),
+                ("authentication-kubeconfig", kubeconfig),
+                ("authorization-kubeconfig", kubeconfig),
+                ("cert-dir", ""),
+            ],
+        );
+    }
+}
