@@ -167,28 +167,6 @@ impl Cluster {
         self.feed(&["create", "-f", "-"], object)
     }
 
-    /// A JSON merge patch.
-    pub(crate) fn patch(
-        &self,
-        kind: &str,
-        namespace: &str,
-        name: &str,
-        change: &Value,
-    ) -> Result<()> {
-        let change = change.to_string();
-        let arguments = [
-            "-n",
-            namespace,
-            "patch",
-            kind,
-            name,
-            "--type=merge",
-            "-p",
-            &change,
-        ];
-        self.kubectl(&arguments).map(drop)
-    }
-
     /// Runs helm with the administrator's rights.
     pub(crate) fn helm(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(self.programs.join("helm"));

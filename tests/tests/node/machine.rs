@@ -72,17 +72,6 @@ pub(crate) fn import(archive: &Path) -> Result<()> {
     ctr(&["images", "import", archive]).map(drop)
 }
 
-/// Names of the images that containerd has.
-pub(crate) fn images() -> Result<Vec<String>> {
-    let names = ctr(&["images", "list", "--quiet"])?;
-    Ok(names.lines().map(str::to_owned).collect())
-}
-
-/// Takes an image away, or puts it back under its name.
-pub(crate) fn remove_image(name: &str) -> Result<()> {
-    ctr(&["images", "remove", "--sync", name]).map(drop)
-}
-
 /// The process of a container, by the id that its pod's status has.
 pub(crate) fn process_of(container: &str) -> Result<u32> {
     let id = container.strip_prefix("containerd://").unwrap_or(container);

@@ -12,10 +12,6 @@
 //!                                                └ load: lookups without pause, packets counted in the pod's network
 //! ```
 #![allow(
-    dead_code,
-    reason = "verbs that the scenarios use, one after the other"
-)]
-#![allow(
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc,
     reason = "an ordinary std program; the ban is for the in-process crates"

@@ -1,13 +1,10 @@
 //! Namespaces and pods as their owners write them: nothing in them knows of nss-k8s but the namespace's label.
 
-use crate::{
-    cluster::{Cluster, text},
-    machine,
-};
+use crate::{cluster::Cluster, machine};
 use anyhow::{Context, Result};
 use nss_k8s_tests::probe::{self, Libc};
 use serde_json::{Value, json};
-use std::{fs, process::Command};
+use std::fs;
 
 /// What the containers of the tests' pods are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,29 +201,6 @@ impl Pod<'_> {
         ];
         arguments.extend(command);
         self.cluster.kubectl(&arguments)
-    }
-
-    /// Runs a command in its namespaces and with its root directory, without the API server and the kubelet, as the
-    /// node's root and with a bare environment (so without LD_PRELOAD).
-    pub(crate) fn enter(&self, command: &[&str]) -> Result<String> {
-        let output = Command::new("nsenter")
-            .args(["--target", &self.process.to_string()])
-            .args([
-                "--mount", "--net", "--uts", "--ipc", "--pid", "--root", "--wd", "--",
-            ])
-            .args(command)
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .output()?;
-        text(output).with_context(|| format!("in {}: {}", self.name, command.join(" ")))
-    }
-
-    /// A command of the node's in its network alone.
-    pub(crate) fn in_network(&self, command: &str) -> Command {
-        let mut nsenter = Command::new("nsenter");
-        nsenter.arg(format!("--net=/proc/{}/ns/net", self.process));
-        nsenter.args(["--", command]);
-        nsenter
     }
 
     /// What its container `main` wrote, read on the node: also while the API server is away.
