@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Between two rounds over all names.
 const INTERVAL: &str = "20";
+/// Lookups after which a load without a failure says something.
+const ENOUGH: u64 = 200;
 
 /// A pod whose only work is to look names up (`tests/probes/load.c`).
 pub(crate) struct Load<'a> {
@@ -121,17 +123,25 @@ impl<'a> Load<'a> {
 
     /// Waits until it has made so many more lookups than now.
     pub(crate) fn advance(&self, lookups: u64) -> Result<Count> {
-        let before = self.count()?.lookups;
-        let what = format!("{lookups} more lookups in {}", self.pod.name);
+        self.reach(self.count()?.lookups + lookups)
+    }
+
+    /// Waits until it has made so many lookups in all.
+    fn reach(&self, lookups: u64) -> Result<Count> {
+        let what = format!("{lookups} lookups in {}", self.pod.name);
         until_within(Duration::from_secs(120), &what, || {
             let count = self.count()?;
-            Ok((count.lookups >= before + lookups).then_some(count))
+            Ok((count.lookups >= lookups).then_some(count))
         })
     }
 
     /// Fails if any lookup did, after it made some more: a load that stands still proves nothing.
     pub(crate) fn expect_no_failure(&self) -> Result<Count> {
-        let count = self.advance(200)?;
+        self.no_failure_since(self.count()?)
+    }
+
+    fn no_failure_since(&self, before: Count) -> Result<Count> {
+        let count = self.reach(before.lookups + ENOUGH)?;
         let failures = self.failures()?;
         ensure!(
             failures.is_empty() && count.failures == 0,
@@ -144,7 +154,11 @@ impl<'a> Load<'a> {
 
     /// The same, and no DNS packet has left the pod since packets are counted: all of it was answered in process.
     pub(crate) fn expect_silence(&self) -> Result<Count> {
-        let count = self.expect_no_failure()?;
+        self.silence_since(self.count()?)
+    }
+
+    fn silence_since(&self, before: Count) -> Result<Count> {
+        let count = self.no_failure_since(before)?;
         let seen = self.packets.seen()?;
         ensure!(
             seen.is_empty(),
@@ -153,6 +167,17 @@ impl<'a> Load<'a> {
         );
         Ok(count)
     }
+}
+
+/// [`Load::expect_silence`] of several, which make their lookups at the same time.
+pub(crate) fn expect_silence<'a, 'b: 'a>(
+    loads: impl IntoIterator<Item = &'a Load<'b>>,
+) -> Result<()> {
+    let loads = loads.into_iter().map(|load| Ok((load, load.count()?)));
+    for (load, before) in loads.collect::<Result<Vec<_>>>()? {
+        load.silence_since(before)?;
+    }
+    Ok(())
 }
 
 fn parse(line: &str) -> Result<Count> {

@@ -160,6 +160,9 @@ impl<'a> Namespace<'a> {
 
     /// Deletes it and waits until nothing is left of it: no pod hangs in Terminating.
     pub(crate) fn delete(self) -> Result<()> {
+        // Pods first: the controller of namespaces looks again after ever longer pauses while there are some.
+        self.cluster
+            .wait_for(&self.name, &["delete", "pods", "--all"])?;
         self.cluster
             .kubectl(&["delete", "namespace", &self.name, "--wait=false"])?;
         self.cluster.until("the namespace to be gone", || {

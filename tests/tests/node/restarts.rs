@@ -3,7 +3,7 @@
 use crate::{
     chart::{self, RELEASE},
     cluster::{self, Cluster},
-    load::Load,
+    load::{self, Load},
     machine,
     pods::{Image, Namespace},
 };
@@ -33,9 +33,7 @@ impl<'a> Scene<'a> {
             Load::cluster_names(&namespace, "musl", Image::Musl)?,
         ];
         let outside = Load::outside_names(&namespace, "outside", Image::Debian)?;
-        for load in &inside {
-            load.expect_silence()?;
-        }
+        load::expect_silence(&inside)?;
         Ok(Self {
             namespace,
             inside,
@@ -47,11 +45,13 @@ impl<'a> Scene<'a> {
 
     /// Nobody noticed; news arrive in pods that run and in a pod that starts; no mount is left over.
     fn end(self) -> Result<()> {
+        load::expect_silence(&self.inside)?;
         for load in &self.inside {
-            let count = load.expect_silence()?;
             println!(
-                "{}: {} in {}: {count:?}",
-                self.namespace.name, load.pod.name, load.pod.namespace
+                "{}: {}: {:?}",
+                self.namespace.name,
+                load.pod.name,
+                load.count()?
             );
         }
         self.outside.expect_no_failure()?;

@@ -3,7 +3,7 @@
 use crate::{
     chart::{self, RELEASE},
     cluster::{self, Cluster},
-    load::Load,
+    load::{self, Load},
     machine,
     pods::{Image, Namespace, Pod},
 };
@@ -40,14 +40,12 @@ fn an_upgrade_and_a_downgrade_are_not_noticed() -> Result<()> {
         library(&loads[0].pod)? == before,
         "a pod's libraries changed"
     );
-    for load in loads.iter().chain([&names, &other_load]) {
-        load.expect_silence()?;
-    }
+    load::expect_silence(loads.iter().chain([&names, &other_load]))?;
 
     chart::upgrade(&cluster, &[])?;
+    load::expect_silence(loads.iter().chain([&names, &other_load]))?;
     for load in loads.iter().chain([&names, &other_load]) {
-        let count = load.expect_silence()?;
-        println!("upgrade: {}: {count:?}", load.pod.name);
+        println!("upgrade: {}: {:?}", load.pod.name, load.count()?);
     }
     outside.expect_no_failure()?;
     ensure!(
@@ -82,9 +80,7 @@ fn one_of_two_builds_is_refused_and_taken_back() -> Result<()> {
     ];
     chart::upgrade(&cluster, &[])?;
     let kept = Load::hits(&namespace, "kept", Image::Debian)?;
-    for load in refused.iter().chain([&kept]) {
-        load.expect_silence()?;
-    }
+    load::expect_silence(refused.iter().chain([&kept]))?;
 
     let number = nss_k8s_stub::BUILD - 1;
     let rule = format!(r#"config={{"processes":{{"refuse_builds":[{number}]}}}}"#);
