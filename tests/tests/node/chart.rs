@@ -42,6 +42,16 @@ pub(crate) fn ready(cluster: &Cluster) -> Result<()> {
     cluster.wait_for(RELEASE, &["rollout", "status", "daemonset/nss-k8s"])
 }
 
+/// What a command of the agent's program says, run in its container (`dump`, `query`, ...) over the node's folder.
+pub(crate) fn ask_agent(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
+    let program = ["-c", "agent", "--", "/nss-k8s"];
+    let mut all = vec!["-n", RELEASE, "exec", "daemonset/nss-k8s"];
+    all.extend(program);
+    all.extend(arguments);
+    all.push("--dir=/run/nss-k8s/node");
+    cluster.kubectl(&all)
+}
+
 /// The process of the container `agent` or `csi` on the node, as the node counts: to kill, or to look at.
 pub(crate) fn process(cluster: &Cluster, container: &str) -> Result<u32> {
     let pods = cluster.list("pods", RELEASE, "app.kubernetes.io/name=nss-k8s")?;

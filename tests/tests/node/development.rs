@@ -15,18 +15,7 @@ fn the_agent_alone_publishes_the_zone() -> Result<()> {
     chart::upgrade(&cluster, &["--values", &values.display().to_string()])?;
     let pods = cluster.list("pods", RELEASE, "app.kubernetes.io/name=nss-k8s")?;
     ensure!(pods.len() == 1, "{} pods", pods.len());
-    let dump = cluster.kubectl(&[
-        "-n",
-        RELEASE,
-        "exec",
-        "daemonset/nss-k8s",
-        "-c",
-        "agent",
-        "--",
-        "/nss-k8s",
-        "dump",
-        "--dir=/run/nss-k8s/node",
-    ])?;
+    let dump = chart::ask_agent(&cluster, &["dump"])?;
     ensure!(dump.contains("kubernetes.default.svc"), "{dump}");
     chart::upgrade(&cluster, &[])
 }
