@@ -13,20 +13,14 @@
 //! So such a zone moves to another inode ([`Views::renew`]), every directory is linked to what it
 //! shall have, and then the former inode is superseded ([`Views::settle`]).
 
+mod sink;
 mod view;
 
 pub use view::{Shown, View};
 
-use crate::{
-    config::Class,
-    model::{Held, Sink},
-    table::Table,
-};
+use crate::{config::Class, model::Held, table::Table};
 use anyhow::{Context, Result};
-use nss_k8s_zone::{
-    Dump, Entry, Former, Now, Opened, Options, ServiceBody, ServiceKey, Slice, SliceId, State,
-    Statistics, WriteError, Writer,
-};
+use nss_k8s_zone::{Dump, Entry, Former, Now, Opened, Options, State, Statistics, Writer};
 use std::time::{Duration, Instant};
 
 /// How long processes are left where they are when nobody says that the directories are linked.
@@ -317,9 +311,10 @@ impl Views {
         }
     }
 
-    /// [`Writer::disable`] of every zone.
+    /// [`Writer::disable`] of every zone. Who still maps an inode that was left passes from now on, too.
     pub fn disable(&mut self) {
         self.each(Writer::disable);
+        self.former.drain(..).for_each(|it| it.what.supersede());
     }
 
     /// [`Writer::enable`] of every zone that is disabled.
@@ -341,26 +336,6 @@ impl Views {
         for view in &mut self.views {
             change(&mut view.writer);
         }
-    }
-
-    /// Changes every zone that shows a namespace; an error of one does not keep the others from it.
-    fn commit(
-        &mut self,
-        namespace: Option<&str>,
-        change: impl Fn(&mut Writer) -> Result<bool, WriteError>,
-    ) -> Result<bool, WriteError> {
-        let mut result = Ok(false);
-        for view in &mut self.views {
-            if namespace.is_some_and(|namespace| !view.shown.holds(namespace)) {
-                continue;
-            }
-            match (change(&mut view.writer), &mut result) {
-                (Ok(changed), Ok(any)) => *any |= changed,
-                (Err(error), Ok(_)) => result = Err(error),
-                (_, Err(_)) => {}
-            }
-        }
-        result
     }
 
     fn options_of(&self, view: &str) -> Options {
@@ -408,30 +383,5 @@ impl Views {
     }
 }
 
-impl Sink for Views {
-    fn put_namespace(&mut self, name: &str) -> Result<bool, WriteError> {
-        self.commit(Some(name), |writer| writer.put_namespace(name))
-    }
-    fn delete_namespace(&mut self, name: &str) -> Result<bool, WriteError> {
-        self.commit(None, |writer| writer.delete_namespace(name))
-    }
-    fn put_service(&mut self, key: &ServiceKey, body: &ServiceBody) -> Result<bool, WriteError> {
-        let change = |writer: &mut Writer| writer.put_service(key, body);
-        self.commit(Some(key.namespace()), change)
-    }
-    fn delete_service(&mut self, key: &ServiceKey) -> Result<bool, WriteError> {
-        self.commit(None, |writer| writer.delete_service(key))
-    }
-    fn put_slice(
-        &mut self,
-        key: &ServiceKey,
-        id: SliceId,
-        slice: &Slice,
-    ) -> Result<bool, WriteError> {
-        let change = |writer: &mut Writer| writer.put_slice(key, id, slice);
-        self.commit(Some(key.namespace()), change)
-    }
-    fn delete_slice(&mut self, key: &ServiceKey, id: SliceId) -> Result<bool, WriteError> {
-        self.commit(None, |writer| writer.delete_slice(key, id))
-    }
-}
+#[cfg(test)]
+mod tests;
