@@ -7,6 +7,8 @@ mod oracle;
 mod outcomes;
 
 use super::*;
+use crate::nsswitch::Placement;
+use crate::outcome::Door;
 use crate::resolv_conf::Surroundings;
 use crate::sys::Libc::{Glibc, Musl};
 use nss_k8s_zone::Ask;
