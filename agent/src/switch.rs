@@ -59,13 +59,27 @@ pub fn turn(base: &Path, off: bool) -> Result<()> {
     switch
         .set(off)
         .with_context(|| format!("cannot write {}", switch.path.display()))?;
+    turn_all(base, &switch, off, Instant::now() + PATIENCE)
+}
+
+/// Turns every zone, also where another one cannot be; the first error.
+fn turn_all(base: &Path, switch: &Switch, off: bool, deadline: Instant) -> Result<()> {
     published_classes(base)
         .iter()
-        .try_for_each(|class| turn_class(base, &switch, class, off))
+        .fold(Ok(()), |result, class| {
+            let turned = turn_class(base, switch, class, off, deadline);
+            result.and(turned)
+        })
 }
 
 /// Waits until one class's zone says so.
-fn turn_class(base: &Path, switch: &Switch, class: &str, off: bool) -> Result<()> {
+fn turn_class(
+    base: &Path,
+    switch: &Switch,
+    class: &str,
+    off: bool,
+    deadline: Instant,
+) -> Result<()> {
     let path = view_path(base, class);
     let apex = match Dump::open(&path) {
         Ok(zone) => zone.apex().to_owned(),
@@ -75,9 +89,14 @@ fn turn_class(base: &Path, switch: &Switch, class: &str, off: bool) -> Result<()
             return Ok(());
         }
     };
-    let deadline = Instant::now() + PATIENCE;
     loop {
-        if (Dump::open(&path)?.state() == State::Disabled) == off {
+        let state = match Dump::open(&path) {
+            Ok(zone) => zone.state(),
+            // The agent has just retired it.
+            Err(_) if !path.exists() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if (state == State::Disabled) == off {
             let word = if off {
                 "disabled: every process passes"
             } else {
