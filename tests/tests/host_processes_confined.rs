@@ -8,8 +8,9 @@ use nss_k8s_tests::{
     namespace::run as run_tool,
     probe::Libc,
     session::Door,
+    writer,
 };
-use nss_k8s_zone::Address;
+use nss_k8s_zone::{Address, Config};
 use std::{os::unix::process::ExitStatusExt, process::Output};
 
 /// Runs `confine` behind a door.
@@ -54,6 +55,34 @@ fn a_sandbox_for_libc_admits_us() -> Result<()> {
         .replace("nsswitch.conf", nss_k8s_tests::pod::HOSTS_LINE)?;
     require(&confine(&host, Door::Nss, &["errno", "libc"])?, 0, "NSS")?;
     require(&confine(&host, Door::Nss, &["kill", "wide"])?, 3, "NSS")
+}
+
+/// The same where the view is in shadow: libc answers, each comparison takes one call more (`getpid`),
+/// and where that is refused it is counted all the same.
+#[test]
+fn a_sandbox_for_libc_admits_a_shadow() -> Result<()> {
+    let mut host = Host::lit()?;
+    host.zone.writer.configure(&Config {
+        shadow: true,
+        ..writer::config()?
+    })?;
+    for door in [Door::ShimGlibc, Door::ShimMusl] {
+        for (words, compared) in [
+            (["errno", "libc"], 0),
+            (["errno", "wide"], 3),
+            (["kill", "shadow"], 3),
+        ] {
+            let what = format!("{door:?} {words:?}");
+            let output = confine(&host, door, &words)?;
+            require(&output, 0, &what)?;
+            let notes = String::from_utf8_lossy(&output.stderr);
+            ensure!(
+                notes.matches("\"api\" -> shadow(same)\n").count() == compared,
+                "{what}: {compared} comparisons expected: {notes}"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The smallest stacks that a program may ask for, and an answer of thousands of addresses.
