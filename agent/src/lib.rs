@@ -21,6 +21,7 @@ pub mod csi;
 pub mod dump;
 pub mod external;
 pub mod forward;
+pub mod jitter;
 pub mod listen;
 pub mod manifests;
 pub mod model;

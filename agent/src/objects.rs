@@ -1,10 +1,11 @@
 //! Slim Kubernetes objects: what the zone needs of a Service, an EndpointSlice and a Namespace,
 //! and nothing else. A relist peak is made of the fields that are decoded, so `managedFields` and
-//! all labels and annotations but two are skipped while parsing.
+//! all labels and annotations but three are skipped while parsing.
 
-use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use serde::{Deserialize, Deserializer};
-use std::{borrow::Cow, collections::BTreeMap};
+use crate::model::servers;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use std::collections::BTreeMap;
 
 /// The label by which a slice names its service.
 pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
@@ -98,6 +99,39 @@ pub struct NamespaceObject {
     pub metadata: ObjectMeta,
 }
 
+/// An object as a watch brings it.
+pub trait Watched: DeserializeOwned {
+    /// As messages call it.
+    const KIND: &'static str;
+
+    /// Its name, namespace and resource version.
+    fn metadata(&self) -> &ObjectMeta;
+}
+
+impl Watched for NamespaceObject {
+    const KIND: &'static str = "Namespace";
+
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+}
+
+impl Watched for ServiceObject {
+    const KIND: &'static str = "Service";
+
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+}
+
+impl Watched for SliceObject {
+    const KIND: &'static str = "EndpointSlice";
+
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+}
+
 /// The metadata that is read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -109,11 +143,13 @@ struct SlimMetadata {
     annotations: Option<SlimAnnotations>,
 }
 
-/// The one label that is read.
+/// The two labels that are read.
 #[derive(Deserialize)]
 struct SlimLabels {
     #[serde(rename = "kubernetes.io/service-name")]
     service: Option<String>,
+    #[serde(rename = "k8s-app")]
+    app: Option<String>,
 }
 
 /// The one annotation that is read.
@@ -123,61 +159,25 @@ struct SlimAnnotations {
     trigger: Option<String>,
 }
 
-/// Decodes the five fields that count into the type that kube's watcher wants to see.
+/// Decodes what counts of the metadata.
 fn slim_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     let slim = SlimMetadata::deserialize(deserializer)?;
-    let one = |key: &str, value: Option<String>| {
-        value.map(|value| BTreeMap::from([(key.to_owned(), value)]))
-    };
+    let labels = slim.labels.into_iter().flat_map(|labels| {
+        let service = labels.service.map(|value| (SERVICE_LABEL, value));
+        let app = labels.app.map(|value| (servers::LABEL.0, value));
+        service.into_iter().chain(app)
+    });
+    let labels: BTreeMap<_, _> = labels.map(|(key, value)| (key.to_owned(), value)).collect();
+    let trigger = slim.annotations.and_then(|notes| notes.trigger);
     Ok(ObjectMeta {
         name: slim.name,
         namespace: slim.namespace,
         resource_version: slim.resource_version,
-        labels: one(SERVICE_LABEL, slim.labels.and_then(|labels| labels.service)),
-        annotations: one(
-            TRIGGER_ANNOTATION,
-            slim.annotations.and_then(|notes| notes.trigger),
-        ),
+        labels: (!labels.is_empty()).then_some(labels),
+        annotations: trigger.map(|value| BTreeMap::from([(TRIGGER_ANNOTATION.to_owned(), value)])),
         ..ObjectMeta::default()
     })
 }
-
-/// Makes a slim type known to kube: which API path lists it.
-macro_rules! resource {
-    ($object:ty, $group:literal, $kind:literal, $plural:literal) => {
-        impl kube::Resource for $object {
-            type DynamicType = ();
-            type Scope = NamespaceResourceScope;
-
-            fn kind((): &()) -> Cow<'_, str> {
-                $kind.into()
-            }
-            fn group((): &()) -> Cow<'_, str> {
-                $group.into()
-            }
-            fn version((): &()) -> Cow<'_, str> {
-                "v1".into()
-            }
-            fn plural((): &()) -> Cow<'_, str> {
-                $plural.into()
-            }
-            fn meta(&self) -> &ObjectMeta {
-                &self.metadata
-            }
-            fn meta_mut(&mut self) -> &mut ObjectMeta {
-                &mut self.metadata
-            }
-        }
-    };
-}
-
-resource!(ServiceObject, "", "Service", "services");
-resource!(
-    SliceObject,
-    "discovery.k8s.io",
-    "EndpointSlice",
-    "endpointslices"
-);
 
 #[cfg(test)]
 mod tests {
@@ -189,13 +189,13 @@ mod tests {
             "metadata": {
                 "name": "db-x", "namespace": "shop", "resourceVersion": "7",
                 "managedFields": [{"manager": "m"}],
-                "labels": {"kubernetes.io/service-name": "db", "other": "x"},
+                "labels": {SERVICE_LABEL: "db", servers::LABEL.0: "kube-dns", "other": "x"},
                 "annotations": {TRIGGER_ANNOTATION: "2026-11-22T10:00:00Z", "big": "y"},
             },
             "addressType": "IPv4", "endpoints": null,
         }))
         .unwrap();
-        assert_eq!(slice.metadata.labels.unwrap().len(), 1);
+        assert_eq!(slice.metadata.labels.unwrap().len(), 2);
         assert_eq!(slice.metadata.annotations.unwrap().len(), 1);
         assert!(slice.metadata.managed_fields.is_none());
         assert!(slice.endpoints.is_none());

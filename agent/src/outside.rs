@@ -2,7 +2,7 @@
 //! configuration wants it, and lets it follow. Its failures leave the zone alone.
 
 use crate::{
-    answer::{Answerer, Policy},
+    answer::{Answerer, Policy, Upstreams},
     config::Config,
     forward::{Change, Forwarder, Metrics, Settings, Sockets, socket::Limits},
     listen,
@@ -11,11 +11,11 @@ use crate::{
     switch::zone_path,
     telemetry::Telemetry,
 };
-use anyhow::{Context, Result};
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -24,6 +24,11 @@ use tokio::{
 
 /// The port of DNS servers.
 const DNS: u16 = 53;
+
+/// How soon is tried again what could not be started; each time twice as late.
+const AGAIN_FIRST: Duration = Duration::from_secs(1);
+/// How late at most.
+const AGAIN_LAST: Duration = Duration::from_secs(30);
 
 /// What the parts outside of the zone are made of.
 pub struct Outside {
@@ -61,13 +66,8 @@ impl Outside {
         }
         let (mut config, mut cluster_dns) = (self.config.clone(), self.news.cluster_dns.clone());
         let mut table = self.news.table.clone();
-        let running = match self.start() {
-            Ok(running) => running,
-            Err(error) => {
-                let why = format!("{error:#}");
-                tracing::error!(why, "names outside the zone are not forwarded");
-                return;
-            }
+        let Some(running) = self.start(&mut stop).await else {
+            return;
         };
         loop {
             let addresses = dns_addresses(&cluster_dns.borrow_and_update());
@@ -92,8 +92,9 @@ impl Outside {
         let _ = running.listener.await;
     }
 
-    /// Starts the forwarder, the sockets and the listener.
-    fn start(self) -> Result<Running> {
+    /// Starts the forwarder, the sockets and the listener, trying again what fails; `None` when it
+    /// was stopped before.
+    async fn start(self, stop: &mut oneshot::Receiver<()>) -> Option<Running> {
         let current = Arc::clone(&self.config.borrow());
         let metrics = Metrics::new();
         self.telemetry.extend(|registry| metrics.register(registry));
@@ -101,20 +102,33 @@ impl Outside {
         // Without a reader there is no news.
         let _ = self.held.send(changes);
         let zone = zone_path(&self.base);
-        let upstreams = Arc::new(forwarder.clone());
-        let answerer = Answerer::new(&zone, Policy::new(&current), upstreams)
-            .with_context(|| format!("{} cannot be mapped", zone.display()))?;
-        let answerer = Arc::new(answerer);
+        let upstreams: Arc<dyn Upstreams> = Arc::new(forwarder.clone());
+        let open = || Answerer::new(&zone, Policy::new(&current), Arc::clone(&upstreams));
+        let mut pause = AGAIN_FIRST;
+        let answerer = loop {
+            match open() {
+                Ok(answerer) => break Arc::new(answerer),
+                Err(error) => {
+                    let (zone, error) = (zone.display(), format!("{error:#}"));
+                    let again_in = pause.as_secs();
+                    tracing::error!(%zone, error, again_in, "names outside the zone are not forwarded");
+                }
+            }
+            tokio::select! {
+                _ = &mut *stop => return None,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(AGAIN_LAST),
+            }
+        };
         self.telemetry
             .extend(|registry| answerer.metrics().register(registry));
-        let limits = Limits::of(&current.forward.sockets);
+        let limits = Limits::of(&current.forward);
         let serving = Sockets::new(Arc::clone(&answerer), limits, metrics);
         self.sockets.send_replace(Some(Arc::new(serving)));
         let (stop, stopped) = oneshot::channel();
         let listener = listen::run(Arc::clone(&answerer), self.config, stopped);
         let listener = tokio::spawn(listener);
         tracing::info!("forwarding names outside the zone");
-        Ok(Running {
+        Some(Running {
             forwarder,
             answerer,
             listener,

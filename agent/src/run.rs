@@ -4,7 +4,7 @@ use crate::{
     cli::AgentArgs,
     config::{Config, Live},
     csi::report::Figures,
-    external,
+    external, jitter,
     manifests::{self, Directory},
     model::Source,
     outside::Outside,
@@ -13,11 +13,11 @@ use crate::{
     serve,
     telemetry::Telemetry,
     verify::{self, Verifier},
-    watch::{self, Watches},
+    watch::Watches,
 };
 use anyhow::{Context, Result, anyhow, bail};
 use nss_k8s_zone::Options;
-use std::{hash::BuildHasher, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch as latest},
@@ -49,7 +49,7 @@ pub async fn run(args: AgentArgs) -> Result<()> {
     let current = Arc::clone(&config.borrow());
     let input = match &args.manifests {
         Some(path) => Input::Manifests(Directory::open(path)?),
-        None => Input::Api(watch::connect(args.kubeconfig.as_deref()).await?),
+        None => Input::Api(Watches::connect(args.kubeconfig.as_deref()).await?),
     };
     let sources = match input {
         Input::Manifests(_) => manifests::SOURCES.to_vec(),
@@ -116,7 +116,7 @@ pub async fn run(args: AgentArgs) -> Result<()> {
     };
     let (leave, left) = oneshot::channel();
     let outside = tokio::spawn(outside.run(left));
-    let jitter = jitter(args.start_jitter);
+    let jitter = jitter::part_of(Duration::from_secs(args.start_jitter));
     start(
         &mut tasks, input, sources, following, jitter, outbox, telemetry,
     );
@@ -176,12 +176,6 @@ fn start(
             }
         }
     }
-}
-
-/// A random part of `seconds`. The standard library's hash keys are random; that is enough here.
-fn jitter(seconds: u64) -> Duration {
-    let random = std::hash::RandomState::new().hash_one(std::process::id());
-    Duration::from_millis(random % (seconds.saturating_mul(1000).saturating_add(1)))
 }
 
 /// Why the process must end although nobody asked for it.

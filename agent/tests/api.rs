@@ -13,6 +13,7 @@ mod support;
 
 use api::{Api, NAMESPACES, SERVICES, SLICES};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 use support::{Agent, Place, wait};
 
 fn service(name: &str, address: &str) -> Value {
@@ -178,7 +179,7 @@ fn a_malformed_object_concerns_nothing_else() {
         };
         let rig = Rig::live(prepare, &[], 4);
         rig.agent
-            .wait_for(&["Service shop/broken", "Invalid type integer"]);
+            .wait_for(&["Service shop/broken", "invalid type: integer"]);
         rig.agent
             .wait_for(&["Service shop/odd", "clusterIP 10.0.0.256: not an address"]);
         assert_eq!(rig.place.query("a"), "10.0.0.1");
@@ -253,4 +254,113 @@ fn the_configuration_promises_no_more_than_what_is_listed() {
     wait("the rest of it", || {
         config() == json!([["10.96.0.10"], "all", "nxdomain"])
     });
+}
+
+#[test]
+fn a_cluster_dns_is_found_by_its_label() {
+    let prepare = |api: &Api| {
+        let mut dns = service("resolver", "10.96.0.11");
+        dns["metadata"]["namespace"] = "kube-system".into();
+        dns["metadata"]["labels"] = json!({"k8s-app": "kube-dns", "other": "x"});
+        api.put(SERVICES, dns);
+    };
+    let rig = Rig::live(prepare, &[], 4);
+    wait("the address", || {
+        let status: Value = serde_json::from_str(&rig.place.say(&["status", "--json"])).unwrap();
+        status["config"]["cluster_dns"] == json!(["10.96.0.11"])
+    });
+}
+
+/// While the server is away the zone stays; when it is back, what happened meanwhile is there soon,
+/// however long it was away.
+#[test]
+fn a_server_that_comes_back_is_found_again() {
+    let mut rig = Rig::live(|_| {}, &[], 4);
+    rig.api.stop();
+    let failures = || {
+        let log = rig.agent.log();
+        log.lines()
+            .filter(|line| line.contains("watch failed"))
+            .count()
+    };
+    // Four watches, each past its growing pauses.
+    wait("every watch to fail some times", || failures() > 16);
+    assert_eq!(rig.place.query("a"), "10.0.0.1");
+    rig.api.put(SERVICES, service("b", "10.0.0.2"));
+    let back = Instant::now();
+    rig.api.run();
+    rig.wait_for("b", "10.0.0.2");
+    println!(
+        "news {} ms after the server's return",
+        back.elapsed().as_millis()
+    );
+    rig.wait_for_watches(4);
+    assert!(
+        rig.api
+            .script()
+            .times
+            .iter()
+            .filter(|(at, _)| *at > back)
+            .all(|(_, asked)| {
+                asked.contains("watch=true") && !asked.contains("sendInitialEvents")
+            }),
+        "nothing needs to be listed again"
+    );
+}
+
+#[test]
+fn a_server_that_is_too_busy_is_left_alone_for_as_long_as_it_says() {
+    let rig = Rig::start(|api| api.script().busy = true, &[]);
+    let asked = || {
+        let all = &rig.api.script().times;
+        let services = all.iter().filter(|(_, asked)| asked.starts_with(SERVICES));
+        services.map(|(at, _)| *at).collect::<Vec<_>>()
+    };
+    wait("three requests for services", || asked().len() >= 3);
+    rig.api.script().busy = false;
+    rig.agent.wait_until_published();
+    let asked = asked();
+    let pauses: Vec<_> = asked
+        .windows(2)
+        .map(|two| two[1] - two[0])
+        .take(2)
+        .collect();
+    let least = Duration::from_secs(1);
+    assert!(pauses.iter().all(|pause| *pause >= least), "{pauses:?}");
+    rig.agent.wait_for(&["watch failed", "too-many-requests"]);
+}
+
+#[test]
+fn a_long_list_comes_in_pages() {
+    let prepare = |api: &Api| {
+        api.script().refuses_streams = true;
+        for number in 0..1_200 {
+            api.put(SERVICES, service(&format!("s{number}"), "10.0.3.1"));
+        }
+    };
+    let rig = Rig::live(prepare, &[], 4);
+    for name in ["a", "s0", "s499", "s500", "s1199"] {
+        assert_ne!(rig.place.query(name), "pass(ask-miss)", "{name}");
+    }
+    let script = rig.api.script();
+    let asked = script
+        .times
+        .iter()
+        .filter(|(_, asked)| asked.starts_with(SERVICES) && asked.contains("limit="));
+    assert_eq!(asked.count(), 3);
+}
+
+/// The cluster's storage was restored from a backup: versions go on from an earlier one.
+#[test]
+fn a_version_that_the_server_never_had_is_given_up() {
+    let rig = Rig::live(|_| {}, &[], 4);
+    {
+        let mut script = rig.api.script();
+        script.newest = Some(0);
+        script.take(SERVICES, "a");
+        script.disconnect();
+    }
+    rig.agent.wait_for(&["watch failed", "ahead", "services"]);
+    rig.wait_for("a", "pass(ask-miss)");
+    assert_eq!(rig.place.query("db"), "10.0.1.1\n10.0.1.2");
 }

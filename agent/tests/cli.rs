@@ -10,12 +10,10 @@ mod support;
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::TcpStream,
     process::Command,
     time::{Duration, Instant},
 };
-use support::{Place, wait};
+use support::{Place, get, wait};
 
 fn service(name: &str, address: &str) -> String {
     format!(
@@ -34,18 +32,6 @@ fn shop(place: &Place) {
             place.write(name, &fs::read_to_string(&path).unwrap());
         }
     }
-}
-
-fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).unwrap();
-    reply
 }
 
 #[test]

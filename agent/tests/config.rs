@@ -11,12 +11,11 @@ mod support;
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::{TcpStream, UdpSocket},
+    net::UdpSocket,
     os::unix::fs::{MetadataExt, symlink},
     path::Path,
 };
-use support::{Agent, PATIENCE, Place, wait};
+use support::{Agent, PATIENCE, Place, get, wait};
 
 const SHOP: &str = "
 apiVersion: v1
@@ -90,18 +89,6 @@ impl Rig {
             self.place.query(name) == answer
         });
     }
-}
-
-fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).unwrap();
-    reply
 }
 
 fn inode(path: &Path) -> Option<u64> {
@@ -274,7 +261,10 @@ fn a_restart_retires_the_classes_that_are_gone() {
     fs::write(&file, CLASSES.replace("name: vip", "name: other")).unwrap();
     let agent = place.agent(&["--config", file.to_str().unwrap()]);
     agent.wait_until_published();
-    assert!(!place.path("base/view/vip/zone.v1").exists());
+    // Once no pod's directory can lead to it any more.
+    wait("the zone of the class to go", || {
+        !place.path("base/view/vip/zone.v1").exists()
+    });
     assert_eq!(
         inode(&place.path("base/view/bank/zone.v1")),
         before,

@@ -23,10 +23,8 @@ use server::{Action, Server, empty, name};
 use std::{
     collections::{HashMap, HashSet},
     fs,
-    io::{Read, Write},
-    net::TcpStream,
 };
-use support::{Agent, PATIENCE, Place, wait};
+use support::{Agent, Place, get, wait};
 
 const SHOP: &str = "
 apiVersion: v1
@@ -151,7 +149,7 @@ impl Rig {
     /// How many names came to this.
     fn count(&self, result: &str) -> u64 {
         let line = format!("nss_k8s_verify_total{{result=\"{result}\"}} ");
-        let metrics = metrics(&self.agent.address());
+        let metrics = get(&self.agent.address(), "/metrics");
         let value = metrics.lines().find_map(|it| it.strip_prefix(&line));
         value
             .unwrap_or_else(|| panic!("no {line}"))
@@ -163,19 +161,6 @@ impl Rig {
     fn until(&self, result: &str, least: u64) {
         wait(result, || self.count(result) >= least);
     }
-}
-
-fn metrics(address: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
 }
 
 const ON: &str = "classes: [{name: default, shadow: true}]";

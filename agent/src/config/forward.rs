@@ -115,7 +115,8 @@ pub struct Upstream {
     /// The name in its certificate, over TLS
     #[serde(default)]
     pub tls_name: Option<Name>,
-    /// A PEM file with the authorities to trust, over TLS; absent: the machine's
+    /// A PEM file with the authorities to trust, over TLS, read again when it changes; absent: the
+    /// machine's
     #[serde(default)]
     pub tls_ca: Option<PathBuf>,
     /// It answers several queries of one connection out of order (RFC 7766 section 6.2.1.1)
@@ -260,7 +261,7 @@ pub struct Sockets {
     /// Connections at once
     #[schemars(range(min = 1))]
     pub connections: usize,
-    /// Queries at once, over all connections
+    /// Queries at once, over all connections; half of `max_concurrent` at most
     #[schemars(range(min = 1))]
     pub in_flight: usize,
     /// A connection without a query is closed after this
@@ -274,7 +275,7 @@ impl Default for Sockets {
     fn default() -> Self {
         Self {
             connections: 1024,
-            in_flight: 1024,
+            in_flight: 256,
             idle: Period::secs(10),
             total: 16_384,
         }

@@ -68,7 +68,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1024,
-            in_flight: 1024,
+            in_flight: 256,
             idle: Duration::from_secs(10),
             total: 16_384,
         }
@@ -76,11 +76,14 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Of the configuration file's section.
-    pub fn of(sockets: &config::Sockets) -> Self {
+    /// Of the configuration file's section. However much one pod may ask at once, it is half of what
+    /// the node may at most: a busy pod waits before others are refused.
+    pub fn of(forward: &config::Forward) -> Self {
+        let sockets = &forward.sockets;
+        let half = (forward.max_concurrent / 2).max(1);
         Self {
             connections: sockets.connections,
-            in_flight: sockets.in_flight,
+            in_flight: sockets.in_flight.min(half),
             idle: sockets.idle.duration(),
             total: sockets.total,
         }

@@ -1,12 +1,33 @@
 //! How an upstream is asked over TLS: whom to trust, and which name its certificate must hold.
 
-use super::settings::UpstreamSettings;
+use super::{
+    lock,
+    settings::{Transport, UpstreamSettings},
+};
+use arc_swap::ArcSwapOption;
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
-use std::{path::Path, sync::Arc};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+/// What is trusted at present: a file of authorities is read again when it has changed. While it
+/// is no good, the authorities that were read last count.
+#[derive(Default)]
+pub(super) struct Trusted {
+    trust: ArcSwapOption<Trust>,
+    /// The file that was read last, good or not.
+    read: Mutex<Option<Stamp>>,
+}
+
+/// Which content a file has, without reading it: device, inode, time of its last change.
+type Stamp = (u64, u64, i64, i64);
 
 /// What a TLS connection to one upstream needs. Sessions are resumed through the configuration.
 #[derive(Clone)]
@@ -31,6 +52,55 @@ pub(super) enum TrustError {
     /// rustls does not support what we ask of it.
     #[error(transparent)]
     Protocol(#[from] rustls::Error),
+}
+
+impl Trusted {
+    /// Of an upstream; nothing is trusted where TLS is not spoken.
+    pub(super) fn new(upstream: &UpstreamSettings) -> Self {
+        let this = Self::default();
+        if upstream.transport == Transport::Tls {
+            this.read(upstream);
+        }
+        this
+    }
+
+    /// What to trust; `None`: TLS cannot be used.
+    pub(super) fn load(&self) -> Option<Arc<Trust>> {
+        self.trust.load_full()
+    }
+
+    /// Reads the file of authorities again if it is another one than last time; whether something
+    /// else is trusted now.
+    pub(super) fn refresh(&self, upstream: &UpstreamSettings) -> bool {
+        let Some(path) = upstream.tls_ca.as_deref() else {
+            return false;
+        };
+        upstream.transport == Transport::Tls
+            && stamp(path) != *lock(&self.read)
+            && self.read(upstream)
+    }
+
+    fn read(&self, upstream: &UpstreamSettings) -> bool {
+        // Before it is read: what changes meanwhile is read once more.
+        *lock(&self.read) = upstream.tls_ca.as_deref().and_then(stamp);
+        match Trust::new(upstream) {
+            Ok(trust) => {
+                self.trust.store(Some(Arc::new(trust)));
+                true
+            }
+            Err(error) => {
+                let kept = self.trust.load().is_some();
+                tracing::error!(upstream = %upstream.address, %error, kept, "no TLS authorities");
+                false
+            }
+        }
+    }
+}
+
+/// Which content a file has; `None` while it is not there.
+fn stamp(path: &Path) -> Option<Stamp> {
+    let file = fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino(), file.mtime(), file.mtime_nsec()))
 }
 
 impl Trust {

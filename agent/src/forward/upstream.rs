@@ -6,8 +6,8 @@ use super::{
     Question, descriptors, lock,
     metrics::{Metrics, UpstreamMetrics},
     pool::Pool,
-    settings::{GroupSettings, Settings, Transport, UpstreamSettings},
-    tls::Trust,
+    settings::{GroupSettings, Settings, UpstreamSettings},
+    tls::Trusted,
     wire::Wire,
 };
 use hickory_net::{
@@ -100,8 +100,8 @@ pub(super) struct Upstream {
     looping: AtomicBool,
     /// When it is to be seen whether it loops; nothing: at once.
     loop_check: Mutex<Option<Instant>>,
-    /// For `tls`; nothing if it cannot be used.
-    trust: Option<Trust>,
+    /// For `tls`.
+    trusted: Trusted,
     metrics: UpstreamMetrics,
 }
 
@@ -121,13 +121,8 @@ impl Upstream {
         all: &Settings,
         metrics: &Metrics,
     ) -> Self {
-        let trust = (settings.transport == Transport::Tls).then(|| Trust::new(&settings));
-        let trust = trust.and_then(|trust| {
-            let told = |error| tracing::error!(upstream = %settings.address, %error, "no TLS");
-            trust.map_err(told).ok()
-        });
         Self {
-            trust,
+            trusted: Trusted::new(&settings),
             metrics: metrics.upstream(settings.address),
             settings,
             group: group.clone(),
@@ -261,9 +256,16 @@ impl Upstream {
         }
     }
 
-    /// Closes connections whose time is over.
+    /// Closes connections whose time is over: all, where other authorities are trusted now.
     pub(super) fn close_old(&self) {
         let now = Instant::now();
+        if self.trusted.refresh(&self.settings) {
+            tracing::info!(upstream = %self.settings.address, "read the TLS authorities again");
+            *lock(&self.idle) = Pool::new(self.group.pool);
+            if let Ok(mut pipeline) = self.pipeline.try_lock() {
+                *pipeline = None;
+            }
+        }
         lock(&self.idle).close_old(now);
         // Where somebody holds the lock, it is in use.
         if let Ok(mut pipeline) = self.pipeline.try_lock() {

@@ -11,7 +11,7 @@ use hickory_net::{
     tcp::TcpClientStream,
     tls::tls_client_connect,
 };
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// A framed stream, whatever carries it.
 type Framed = Box<dyn Stream<Item = Result<SerialMessage, NetError>> + Unpin + Send>;
@@ -38,9 +38,14 @@ impl Wire {
     }
 
     /// Opens a TCP connection and TLS on it (RFC 7858), within hickory's own limit of 5 seconds.
-    pub(super) async fn tls(peer: SocketAddr, trust: Trust) -> Result<Self, Trouble> {
+    pub(super) async fn tls(peer: SocketAddr, trust: &Trust) -> Result<Self, Trouble> {
         let provider = TokioRuntimeProvider::new();
-        let (opening, sender) = tls_client_connect(peer, trust.name, trust.config, provider);
+        let (opening, sender) = tls_client_connect(
+            peer,
+            trust.name.clone(),
+            Arc::clone(&trust.config),
+            provider,
+        );
         let stream = opening.await.map_err(Trouble::opening)?;
         let stream = Box::new(stream);
         Ok(Self {

@@ -1,6 +1,6 @@
 //! What a pod gets, by whose word, and that it goes again.
 
-use super::node::{on_a_node, publish_request};
+use super::node::{Volume, on_a_node, publish_request};
 use nss_k8s_agent::csi::proto::csi::{
     VolumeCapability,
     node_client::NodeClient,
@@ -136,17 +136,15 @@ fn hostile_names_and_wrong_kinds_are_refused() {
         node.start();
         let volume = node.volume("shop", "till", "nss-k8s");
         let parent = volume.target.parent().unwrap().to_owned();
+        let refuse = |hostile: &Volume| {
+            for refused in [node.publish(hostile), node.unpublish(hostile)] {
+                assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+            }
+        };
         for id in ["", "..", "../pods", "a/b", ".hidden", &"x".repeat(200)] {
             let mut hostile = volume.clone();
             hostile.id = id.to_owned();
-            assert_eq!(
-                node.publish(&hostile).unwrap_err().code(),
-                Code::InvalidArgument
-            );
-            assert_eq!(
-                node.unpublish(&hostile).unwrap_err().code(),
-                Code::InvalidArgument
-            );
+            refuse(&hostile);
         }
         for target in [
             "".into(),
@@ -156,14 +154,7 @@ fn hostile_names_and_wrong_kinds_are_refused() {
         ] {
             let mut hostile = volume.clone();
             hostile.target = target;
-            assert_eq!(
-                node.publish(&hostile).unwrap_err().code(),
-                Code::InvalidArgument
-            );
-            assert_eq!(
-                node.unpublish(&hostile).unwrap_err().code(),
-                Code::InvalidArgument
-            );
+            refuse(&hostile);
         }
         for capability in [
             None,

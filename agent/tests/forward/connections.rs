@@ -100,11 +100,16 @@ async fn idle_and_old_connections_are_closed() {
         let mut settings = settings(&[server.address]);
         settings.groups[0].pool = pool;
         let rig = Rig::with(settings);
-        rig.ask("0.example.").await;
-        server.wait_for_open(0).await;
-        rig.ask("1.example.").await;
-        assert_eq!(server.connections(), 2);
+        asks_over_a_new_connection(&server, &rig).await;
     }
+}
+
+/// Once the connection of a first question is closed.
+async fn asks_over_a_new_connection(server: &Server, rig: &Rig) {
+    rig.ask("0.example.").await;
+    server.wait_for_open(0).await;
+    rig.ask("1.example.").await;
+    assert_eq!(server.connections(), 2);
 }
 
 #[tokio::test]
@@ -114,10 +119,7 @@ async fn an_idle_pipeline_is_closed() {
     settings.groups[0].upstreams[0].pipeline = true;
     settings.groups[0].pool.idle = Duration::from_millis(100);
     let rig = Rig::with(settings);
-    rig.ask("0.example.").await;
-    server.wait_for_open(0).await;
-    rig.ask("1.example.").await;
-    assert_eq!(server.connections(), 2);
+    asks_over_a_new_connection(&server, &rig).await;
 }
 
 #[tokio::test]

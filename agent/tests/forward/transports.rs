@@ -2,7 +2,7 @@
 
 use crate::{
     Rig, assert_answer,
-    server::{Action, Over, Server, address},
+    server::{Action, DEADLINE, Over, Server, address},
     settings,
     upstreams::{FIRST, SECOND},
 };
@@ -13,7 +13,8 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 /// One group with one upstream over something else.
@@ -119,6 +120,58 @@ async fn tls_is_spoken_with_the_named_server_only() {
         assert_eq!(server.asked().len(), asked);
         if asked > 0 {
             assert_eq!(server.connections(), 1, "used again");
+        }
+    }
+}
+
+/// Authorities are replaced as a ConfigMap's files are: by another file under the same name.
+#[tokio::test]
+async fn authorities_are_read_again_when_their_file_changes() {
+    for pipeline in [false, true] {
+        let script = |query: &Message| Action::Answer(address(query, 60, FIRST));
+        let server = Server::tls(acceptor(), script).await;
+        let directory = tempfile::tempdir().unwrap();
+        let authorities = directory.path().join("ca.pem");
+        let replace = |text: &[u8]| {
+            let new = directory.path().join("new");
+            std::fs::write(&new, text).unwrap();
+            std::fs::rename(new, &authorities).unwrap();
+        };
+        // No authority of this server: not even one of its own name.
+        replace(b"nothing yet");
+        let mut settings = settings(&[]);
+        settings.groups[0].upstreams = vec![UpstreamSettings {
+            transport: Transport::Tls,
+            tls_name: Some("dns.example".to_owned()),
+            tls_ca: Some(authorities.clone()),
+            pipeline,
+            ..UpstreamSettings::tcp(server.address)
+        }];
+        let rig = Rig::with(settings);
+        assert_eq!(
+            rig.ask("before.example.").await.code(),
+            ResponseCode::ServFail
+        );
+        replace(&std::fs::read(file("ca.pem")).unwrap());
+        let mut number = 0;
+        let looking = async {
+            loop {
+                number += 1;
+                let name = format!("{number}.example.");
+                if rig.ask(&name).await.code() == ResponseCode::NoError {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(DEADLINE, looking)
+            .await
+            .expect("trust in the new authorities");
+        // A file that is no good takes nothing away.
+        replace(b"broken");
+        for number in 0..3 {
+            let name = format!("after-{number}.example.");
+            assert_eq!(rig.ask(&name).await.code(), ResponseCode::NoError);
         }
     }
 }

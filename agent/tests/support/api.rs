@@ -1,6 +1,7 @@
 //! A Kubernetes API server that can be told to fail: lists, streamed lists and watches of the
 //! three resources that the agent reads.
 
+use crate::support::wait;
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -13,15 +14,19 @@ use futures::{
     channel::mpsc::{UnboundedSender, unbounded},
 };
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 use std::{
     collections::BTreeSet,
     convert::Infallible,
     fs,
     net::SocketAddr,
     path::Path,
+    str::FromStr,
     sync::{Arc, Mutex, MutexGuard},
     thread,
+    time::Instant,
 };
+use tokio::sync::oneshot;
 
 pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
 pub(crate) const SERVICES: &str = "/api/v1/services";
@@ -33,41 +38,82 @@ pub(crate) struct Script {
     objects: Vec<(&'static str, Value)>,
     streams: Vec<(String, UnboundedSender<Bytes>)>,
     version: u64,
+    /// What was told since which version, for watches that resume.
+    history: Vec<(u64, &'static str, Value)>,
     /// `sendInitialEvents` is answered with 500, as an API server on an old etcd does.
     pub(crate) refuses_streams: bool,
     /// The next watch of this path that resumes learns that its version is too old.
     pub(crate) gone: Option<&'static str>,
     /// Everything is answered with 403.
     pub(crate) forbids: bool,
+    /// Everything is answered with 429 and a wish to be left alone for a second.
+    pub(crate) busy: bool,
+    /// A watch that resumes from a version above this is answered with 504, as by a server whose
+    /// storage was restored.
+    pub(crate) newest: Option<u64>,
     /// Every path and method asked for.
     pub(crate) asked: BTreeSet<String>,
+    /// When what was asked for, in full.
+    pub(crate) times: Vec<(Instant, String)>,
 }
 
-/// The running server; it lives as long as the test.
+/// The server; it keeps its port as long as the test lives, and runs unless it was stopped.
 pub(crate) struct Api {
     script: Arc<Mutex<Script>>,
-    address: SocketAddr,
+    /// Bound, and never listening.
+    port: Socket,
+    running: Option<oneshot::Sender<()>>,
 }
 
 impl Api {
     pub(crate) fn start() -> Self {
-        let script = Arc::new(Mutex::new(Script::default()));
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let mut this = Self {
+            script: Arc::new(Mutex::new(Script::default())),
+            port: bind(0),
+            running: None,
+        };
+        this.run();
+        this
+    }
+
+    /// Listens.
+    pub(crate) fn run(&mut self) {
+        let listener = bind(self.address().port());
+        listener.listen(1024).unwrap();
+        let listener = std::net::TcpListener::from(listener);
         listener.set_nonblocking(true).unwrap();
         let routes = Router::new()
             .fallback(answer)
-            .with_state(Arc::clone(&script));
+            .with_state(Arc::clone(&self.script));
+        let (stop, stopped) = oneshot::channel();
+        self.running = Some(stop);
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
             runtime.unwrap().block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                axum::serve(listener, routes).await.unwrap();
+                tokio::select! {
+                    served = async { axum::serve(listener, routes).await } => served.unwrap(),
+                    // With the runtime all its connections go.
+                    _ = stopped => {}
+                }
             });
         });
-        Self { script, address }
+    }
+
+    /// Ends every connection, and refuses new ones until it runs again.
+    pub(crate) fn stop(&mut self) {
+        self.running = None;
+        let address = self.address();
+        wait("connections to be refused", || {
+            std::net::TcpStream::connect(address).is_err()
+        });
+        self.script().disconnect();
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.port.local_addr().unwrap().as_socket().unwrap()
     }
 
     pub(crate) fn script(&self) -> MutexGuard<'_, Script> {
@@ -78,7 +124,7 @@ impl Api {
     pub(crate) fn kubeconfig(&self, path: &Path) {
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "fake",
-            "clusters": [{"name": "fake", "cluster": {"server": format!("http://{}", self.address)}}],
+            "clusters": [{"name": "fake", "cluster": {"server": format!("http://{}", self.address())}}],
             "users": [{"name": "fake", "user": {}}],
             "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
         });
@@ -133,7 +179,8 @@ impl Script {
         self.streams.len()
     }
 
-    fn tell(&mut self, path: &str, event: &Value) {
+    fn tell(&mut self, path: &'static str, event: &Value) {
+        self.history.push((self.version, path, event.clone()));
         for (uri, stream) in &self.streams {
             if uri.starts_with(path) && selects(uri, &event["object"]) {
                 // A watch that is gone will list again.
@@ -141,6 +188,15 @@ impl Script {
             }
         }
     }
+}
+
+/// A socket on the loopback device; others may have the same port.
+fn bind(port: u16) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    socket.bind(&address.into()).unwrap();
+    socket
 }
 
 /// Whether the label selector of a request wants an object.
@@ -159,6 +215,12 @@ fn selects(uri: &str, object: &Value) -> bool {
 async fn answer(State(script): State<Arc<Mutex<Script>>>, uri: Uri, method: Method) -> Response {
     let mut script = script.lock().unwrap();
     script.asked.insert(format!("{method} {}", uri.path()));
+    script.times.push((Instant::now(), uri.to_string()));
+    if script.busy {
+        let wish = [("retry-after", "1")];
+        let text = "Too many requests, please try again later.";
+        return (StatusCode::TOO_MANY_REQUESTS, wish, text).into_response();
+    }
     if script.forbids {
         return status(StatusCode::FORBIDDEN, "Forbidden", "not allowed");
     }
@@ -172,9 +234,16 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, uri: Uri, method: Meth
         all.map(|(_, object)| object.clone()).collect::<Vec<_>>()
     };
     if !query.contains("watch=true") {
+        let mut items = wanted(&script);
+        let from = parameter(query, "continue").unwrap_or(0);
+        items.drain(..from);
+        let limit = parameter(query, "limit").unwrap_or(items.len());
+        let next = (items.len() > limit).then(|| (from + limit).to_string());
+        items.truncate(limit);
         return reply(&json!({
             "apiVersion": "v1", "kind": "List",
-            "metadata": {"resourceVersion": script.version.to_string()}, "items": wanted(&script),
+            "metadata": {"resourceVersion": script.version.to_string(), "continue": next},
+            "items": items,
         }));
     }
     let mut first = Vec::new();
@@ -192,11 +261,22 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, uri: Uri, method: Meth
             "apiVersion": "v1", "kind": "Any",
             "metadata": {"resourceVersion": script.version.to_string(),
                 "annotations": {"k8s.io/initial-events-end": "true"}}}}));
+    } else if let Some(newest) = script.newest
+        && parameter(query, "resourceVersion").is_some_and(|version: u64| version > newest)
+    {
+        let why = "Too large resource version";
+        return status(StatusCode::GATEWAY_TIMEOUT, "Timeout", why);
     } else if script.gone == Some(uri.path()) {
         script.gone = None;
         let gone = json!({"type": "ERROR", "object": {"apiVersion": "v1", "kind": "Status",
             "status": "Failure", "reason": "Expired", "message": "too old", "code": 410}});
         return Body::from(format!("{gone}\n")).into_response();
+    } else {
+        let since = parameter(query, "resourceVersion").unwrap_or(0);
+        let missed = script.history.iter().filter(|(version, path, event)| {
+            *version > since && *path == uri.path() && selects(&uri.to_string(), &event["object"])
+        });
+        first.extend(missed.map(|(_, _, event)| event.clone()));
     }
     let (sender, receiver) = unbounded::<Bytes>();
     for event in first {
@@ -204,6 +284,13 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, uri: Uri, method: Meth
     }
     script.streams.push((uri.to_string(), sender));
     Body::from_stream(receiver.map(Ok::<_, Infallible>)).into_response()
+}
+
+/// The number that a parameter of a request has.
+fn parameter<T: FromStr>(query: &str, name: &str) -> Option<T> {
+    let mut all = query.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = all.find(|(key, _)| *key == name)?;
+    value.parse().ok()
 }
 
 fn status(code: StatusCode, reason: &str, message: &str) -> Response {

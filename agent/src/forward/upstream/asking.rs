@@ -111,8 +111,8 @@ impl Upstream {
         self.metrics.connections.inc();
         let address = self.settings.address;
         let opening = async {
-            match (&self.trust, self.settings.transport) {
-                (Some(trust), Transport::Tls) => Wire::tls(address, trust.clone()).await,
+            match (self.trusted.load(), self.settings.transport) {
+                (Some(trust), Transport::Tls) => Wire::tls(address, &trust).await,
                 (None, Transport::Tls) => Err(Trouble::Connect("TLS cannot be used".into())),
                 _ => Wire::tcp(address, self.connect_timeout).await,
             }
@@ -177,7 +177,7 @@ impl Upstream {
             .max(self.connect_timeout);
         let most = Some(PIPELINE_LIMIT);
         let opening = async {
-            let opened = match (&self.trust, self.settings.transport) {
+            let opened = match (self.trusted.load(), self.settings.transport) {
                 (Some(trust), Transport::Tls) => {
                     let config = trust.config.as_ref().clone();
                     let name = trust.name.clone();
