@@ -1,6 +1,6 @@
 //! A real control plane on this namespace's loopback: etcd, kube-apiserver, kube-controller-manager.
 
-use crate::{api::Api, injection, objects::Namespace};
+use crate::{api::Api, installed, objects::Namespace};
 use anyhow::{Context, Result, bail};
 pub(crate) use nss_k8s_tests::process::{Process, until, until_within};
 use nss_k8s_tests::{artifacts, control_plane::Setup};
@@ -214,7 +214,7 @@ impl ControlPlane {
 
 /// What the chart lets the agent do.
 fn agent_rules() -> Result<Value> {
-    let installed = injection::manifests("base")?;
+    let installed = installed::manifests("base")?;
     let role = installed
         .into_iter()
         .find(|object| object["kind"] == "ClusterRole");

@@ -23,6 +23,7 @@ mod audit;
 mod control_plane;
 mod coredns;
 mod doors;
+mod installed;
 mod objects;
 
 mod access;
@@ -31,6 +32,7 @@ mod faults_external;
 mod golang;
 mod injection;
 mod latency;
+mod left_alone;
 mod listener_live;
 mod live;
 mod messages;

@@ -2,7 +2,7 @@
 
 use crate::{
     control_plane::{shared, until},
-    injection::manifests,
+    installed::manifests,
 };
 use anyhow::{Context, Result, ensure};
 use nss_k8s_tests::artifacts;
