@@ -55,9 +55,10 @@ pub(super) fn show(source: &Path, target: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether the kernel, or a filter of system calls, knows nothing of new ones.
+/// Whether the kernel knows nothing of a call. EPERM is no sign of that: some filters of system calls
+/// answer so, but a privileged container has none; the other way would be refused as well.
 fn lacks_call(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
+    error.raw_os_error() == Some(libc::ENOSYS)
 }
 
 fn show_clone(source: &Path, target: &Path) -> io::Result<()> {
@@ -189,6 +190,83 @@ mod tests {
         assert_eq!(at(Path::new("/proc/self")).unwrap(), None);
         let around = around(Path::new("/proc/self/status")).unwrap().unwrap();
         assert_eq!(around.point, Path::new("/proc"));
+    }
+
+    /// A kernel without mount_setattr(2), as before 5.12, or without all of it, as before 5.2, gets the
+    /// other way; a refusal is one.
+    #[test]
+    fn only_a_call_that_is_missing_is_gone_around() {
+        let calls = [libc::SYS_open_tree, libc::SYS_mount_setattr];
+        for call in calls {
+            for errno in [libc::ENOSYS, libc::EPERM] {
+                let shown = thread::spawn(move || {
+                    sys::unshare_mounts().expect("this test needs root");
+                    sys::make_private(&around(Path::new("/tmp")).unwrap().unwrap().point).unwrap();
+                    let place = tempfile::tempdir().unwrap();
+                    let place = fs::canonicalize(place.path()).unwrap();
+                    sys::bind(&place, &place).unwrap();
+                    sys::mount(c"none", &place, None, libc::MS_SHARED, None).unwrap();
+                    let (own, target) = (place.join("own"), place.join("target"));
+                    fs::create_dir(&own).unwrap();
+                    sys::mount_tmpfs(&own, "size=1m").unwrap();
+                    let source = own.join("source");
+                    fs::create_dir(&source).unwrap();
+                    fs::create_dir(&target).unwrap();
+                    refuse(call, errno);
+                    let shown = show(&source, &target);
+                    let written = fs::write(target.join("file"), "");
+                    let mounted = at(&target).unwrap().is_some();
+                    clear(&target).unwrap();
+                    sys::unmount(&own, true).unwrap();
+                    sys::unmount(&place, true).unwrap();
+                    (
+                        shown.err().and_then(|error| error.raw_os_error()),
+                        mounted,
+                        written.err().map(|error| error.kind()),
+                    )
+                });
+                let wanted = match errno {
+                    libc::ENOSYS => (None, true, Some(io::ErrorKind::ReadOnlyFilesystem)),
+                    errno => (Some(errno), false, None),
+                };
+                assert_eq!(shown.join().unwrap(), wanted, "call {call}, errno {errno}");
+            }
+        }
+    }
+
+    /// From now on a call fails like this in this thread, and in those that it starts.
+    fn refuse(call: libc::c_long, errno: i32) {
+        let step = |code: u32, jf: u8, k: u32| libc::sock_filter {
+            code: u16::try_from(code).unwrap(),
+            jt: 0,
+            jf,
+            k,
+        };
+        let (call, errno) = (u32::try_from(call).unwrap(), errno.unsigned_abs());
+        let mut filter = [
+            // The number of the call is the first word of what a filter sees.
+            step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+            step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call),
+            step(
+                libc::BPF_RET | libc::BPF_K,
+                0,
+                libc::SECCOMP_RET_ERRNO | errno,
+            ),
+            step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let program = libc::sock_fprog {
+            len: 4,
+            filter: filter.as_mut_ptr(),
+        };
+        // SAFETY: the structure and the four steps that it points to outlive the call.
+        let set = unsafe {
+            libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const program,
+            )
+        };
+        assert_eq!(set, 0, "{}", io::Error::last_os_error());
     }
 
     /// Both ways to show a directory, as another mount namespace sees them.
