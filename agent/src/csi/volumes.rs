@@ -164,11 +164,11 @@ impl Volumes {
         }
         with_room(&self.filesystem, || make_directory(&directory, 0o1775))
             .map_err(failed("make the pod's directory"))?;
-        let table = Table::read(base).unwrap_or_else(|error| {
-            tracing::warn!("{error:#}");
-            None
-        });
-        let injected = self.is_injected(&entry.namespace, table.as_ref());
+        let read = Table::read(base);
+        if let Err(error) = &read {
+            tracing::error!(id, "new pods load nothing: {error:#}");
+        }
+        let injected = self.is_injected(&entry.namespace, &read);
         if !is_sealed(&directory) {
             let sealed = with_room(&self.filesystem, || self.fill(&directory, injected));
             let sealed = match sealed {
@@ -184,9 +184,8 @@ impl Volumes {
             };
             sealed.map_err(failed("fill the pod's directory"))?;
         }
-        if let Some(zone) = table
-            .as_ref()
-            .and_then(|table| table.entry(&entry.namespace))
+        if let Ok(Some(table)) = &read
+            && let Some(zone) = table.entry(&entry.namespace)
             && pods::is_id(&zone.view)
             && let Err(error) = link_zone(&base.join("view").join(&zone.view), &directory)
         {
@@ -197,8 +196,8 @@ impl Volumes {
     }
 
     /// Whether new pods of a namespace load the libraries. An agent that has not written its table
-    /// yet has said nothing against it.
-    fn is_injected(&self, namespace: &str, table: Option<&Table>) -> bool {
+    /// yet has said nothing against it; a table that cannot be read may say so.
+    fn is_injected(&self, namespace: &str, table: &anyhow::Result<Option<Table>>) -> bool {
         if Switch::new(self.filesystem.base()).is_off() {
             return false;
         }

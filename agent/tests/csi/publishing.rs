@@ -217,7 +217,10 @@ fn nothing_is_loaded_where_it_is_not_wanted() {
             ("shop", refused.as_str(), false),
             ("shop", &disabled, false),
             ("shop", &other, true),
-            ("unknown", "{", true),
+            ("unknown", "{}", true),
+            ("shop", &TABLE[..TABLE.len() / 2], false),
+            ("unknown", "", false),
+            ("unknown", "{\"disabled\": \"true\"}", false),
         ];
         for (index, (namespace, table, wanted)) in cases.into_iter().enumerate() {
             node.write_table(table);
@@ -229,6 +232,11 @@ fn nothing_is_loaded_where_it_is_not_wanted() {
             let nsswitch = node.read(&volume, "etc/nsswitch.conf").unwrap();
             assert_eq!(nsswitch.contains("k8s"), wanted, "{nsswitch}");
         }
+        // The agent has not written any.
+        fs::remove_file(node.base().join("private/classes")).unwrap();
+        let volume = node.volume("shop", "early", "nss-k8s");
+        node.publish(&volume).unwrap();
+        assert_eq!(node.preloaded(&volume).len(), 2);
         // The switch of `nss-k8s disable`, whatever the table says.
         fs::write(node.base().join("private/disabled"), "").unwrap();
         node.write_table(TABLE);
