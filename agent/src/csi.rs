@@ -39,11 +39,13 @@ mod services;
 mod sys;
 mod volumes;
 
+use crate::pods;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use descriptors::Descriptors;
 use filesystem::Filesystem;
-use libraries::Libraries;
+pub(crate) use filesystem::OWNER;
+use libraries::{Libraries, sweep_drafts};
 use report::Report;
 use services::{Plugin, Registration};
 use std::{
@@ -218,7 +220,7 @@ pub async fn run(args: CsiArgs) -> Result<()> {
     let base = filesystem.base().to_owned();
     warn_unless_shared(&base);
     let libraries = Libraries::install(&filesystem, &args.libraries)?;
-    registry::sweep(&base).context("cannot tidy the registry")?;
+    sweep_drafts(&pods::registry(&base), registry::DRAFT).context("cannot tidy the registry")?;
     let mut volumes = Volumes::new(filesystem, libraries, args.nsswitch);
     let count = volumes.collect().context("cannot look at the volumes")?;
     tracing::info!(

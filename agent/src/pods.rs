@@ -16,6 +16,7 @@ mod place;
 use crate::{
     cli::PodCommand,
     config::{Config, External},
+    csi,
     forward::{Service, Sockets},
     notice, parse,
     publish::{Linked, News, Told},
@@ -32,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -234,7 +235,7 @@ impl<S: Service> Pods<S> {
         before.map_or_else(|| Place::of_class(view), Place::of)
     }
 
-    /// Removes the directories of pods that are registered no more.
+    /// Removes the directories of pods that are registered no more, but for the driver's.
     fn sweep(&self, pods: &BTreeMap<String, Result<Pod, String>>) -> io::Result<()> {
         for entry in fs::read_dir(self.base.join("pod"))? {
             let entry = entry?;
@@ -245,18 +246,19 @@ impl<S: Service> Pods<S> {
                 .is_some_and(|id| id.starts_with('.') || pods.contains_key(id));
             // Registered since we looked: entries are written before directories are made.
             let known = known || registry(&self.base).join(entry.file_name()).exists();
-            if !known {
-                let removed = match entry.file_type()?.is_dir() {
+            // The driver's, which removes it itself: a pod that runs may have it mounted.
+            let found = match entry.metadata() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                found => found?,
+            };
+            if !known && found.uid() != csi::OWNER {
+                let removed = match found.is_dir() {
                     true => fs::remove_dir_all(entry.path()),
                     false => fs::remove_file(entry.path()),
                 };
                 match removed {
-                    // The driver's, which removes it itself; it may have done so by now.
-                    Err(error)
-                        if matches!(
-                            error.kind(),
-                            io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound
-                        ) => {}
+                    // Somebody else was faster.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     removed => removed?,
                 }
             }

@@ -21,7 +21,7 @@ use std::{
 /// is user 0 without capabilities, and may write where its group may; what is the driver's it can read
 /// and neither change nor move. So an agent that was taken over cannot give pods other libraries, and
 /// cannot lead the driver, which has all of root's rights, out of this file system by a link.
-pub(super) const OWNER: u32 = 0x6e73_736b;
+pub(crate) const OWNER: u32 = 0x6e73_736b;
 /// The agent's group.
 const AGENT: u32 = 0;
 

@@ -58,7 +58,7 @@ impl Libraries {
         }
         let version = version(&contents);
         let lib = filesystem.base().join("lib");
-        sweep_drafts(&lib).with_context(|| format!("cannot tidy {}", lib.display()))?;
+        sweep_drafts(&lib, DRAFT).with_context(|| format!("cannot tidy {}", lib.display()))?;
         let this = Self {
             directory: lib.join(&version),
             files: contents.iter().map(|(name, _)| name.clone()).collect(),
@@ -165,25 +165,23 @@ pub(super) fn remove_all(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Removes from a directory what a driver left that was killed while it wrote: names that begin so.
+pub(super) fn sweep_drafts(directory: &Path, draft: &str) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(draft.as_bytes()) {
+            remove_all(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether a file of this length is there; its name says what is in it. It is not opened: with a lease on
 /// it, taken by a pod while no driver ran, that could take a minute.
 fn is_whole(path: &Path, bytes: &[u8]) -> bool {
     fs::symlink_metadata(path)
         .is_ok_and(|found| found.is_file() && found.len() == bytes.len() as u64)
-}
-
-fn sweep_drafts(lib: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(lib)? {
-        let entry = entry?;
-        if entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(DRAFT.as_bytes())
-        {
-            remove_all(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 /// The crate's version, the libraries' build number, and eight digits of what is in the files: two

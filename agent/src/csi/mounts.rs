@@ -16,6 +16,10 @@ const STACKED: usize = 16;
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
+    /// The file system's numbers, such as `0:42`: one for all mounts of it.
+    pub(super) device: String,
+    /// What of the file system is shown.
+    pub(super) root: PathBuf,
     /// Where.
     pub(super) point: PathBuf,
     /// Which file system, such as `tmpfs`.
@@ -94,6 +98,22 @@ pub(super) fn shows(source: &Path, target: &Path) -> io::Result<bool> {
     Ok(source.dev() == target.dev() && source.ino() == target.ino())
 }
 
+/// Whether a path of the file system on `base`, or something in it, is mounted anywhere: as far as this
+/// mount namespace shows, in which every target is that kubelet has.
+pub(super) fn is_shown(base: &Path, below: &Path) -> io::Result<bool> {
+    Ok(is_among(&all()?, base, below))
+}
+
+/// Where nothing is mounted on `base`, there is nothing of ours to be shown.
+fn is_among(mounts: &[Mount], base: &Path, below: &Path) -> bool {
+    let own = mounts.iter().rev().find(|mount| mount.point == base);
+    own.is_some_and(|own| {
+        let root = own.root.join(below);
+        let mut all = mounts.iter();
+        all.any(|mount| mount.device == own.device && mount.root.starts_with(&root))
+    })
+}
+
 /// Takes off everything that is mounted on `target`; nothing is fine, too.
 pub(super) fn clear(target: &Path) -> io::Result<()> {
     for _ in 0..STACKED {
@@ -117,14 +137,18 @@ fn parse(text: &[u8]) -> Vec<Mount> {
 
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let point = unescape(fields.nth(4)?);
+    let device = String::from_utf8_lossy(fields.nth(2)?).into_owned();
+    let mut path = || Some(PathBuf::from(OsString::from_vec(unescape(fields.next()?))));
+    let (root, point) = (path()?, path()?);
     let mut tags = fields.skip(1);
     let mut shared = false;
     for tag in tags.by_ref().take_while(|tag| *tag != b"-") {
         shared |= tag.starts_with(b"shared:");
     }
     Some(Mount {
-        point: PathBuf::from(OsString::from_vec(point)),
+        device,
+        root,
+        point,
         kind: String::from_utf8_lossy(tags.next()?).into_owned(),
         shared,
     })
@@ -165,17 +189,36 @@ mod tests {
         let text = b"36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw\n\
             40 36 0:5 / /a\\040b\\134c rw shared:7 master:2 - tmpfs nss-k8s rw,size=8k\n\
             41 36 0:6 / /plain rw - proc proc rw\ngarbage\n";
-        let mount = |point: &str, kind: &str, shared| Mount {
+        let mount = |device: &str, root: &str, point: &str, kind: &str, shared| Mount {
+            device: device.to_owned(),
+            root: root.into(),
             point: point.into(),
             kind: kind.to_owned(),
             shared,
         };
         let wanted = [
-            mount("/mnt2", "ext3", false),
-            mount("/a b\\c", "tmpfs", true),
-            mount("/plain", "proc", false),
+            mount("98:0", "/mnt1", "/mnt2", "ext3", false),
+            mount("0:5", "/", "/a b\\c", "tmpfs", true),
+            mount("0:6", "/", "/plain", "proc", false),
         ];
         assert_eq!(parse(text), wanted);
+    }
+
+    /// Only of the file system that is on the base directory, and not what only begins alike.
+    #[test]
+    fn what_is_shown_somewhere_is_found() {
+        let text = b"30 1 0:7 / /base rw - tmpfs x rw\n31 1 0:8 / /base rw - tmpfs x rw\n\
+            32 1 0:8 /pod/a /pods/a rw - tmpfs x rw\n33 1 0:8 /pod/b/lib /sub rw - tmpfs x rw\n\
+            34 1 0:8 /pod/cc /pods/c rw - tmpfs x rw\n35 1 0:7 /pod/d /pods/d rw - tmpfs x rw\n\
+            36 1 0:9 / /bound/x rw - tmpfs x rw\n37 1 0:8 /pod /bound/y rw - tmpfs x rw\n";
+        let mounts = parse(text);
+        let shown = |base: &str, below: &str| is_among(&mounts, Path::new(base), Path::new(below));
+        assert!(shown("/base", "pod/a"));
+        assert!(shown("/base", "pod/b"), "a part of it is in a container");
+        assert!(!shown("/base", "pod/c"));
+        assert!(!shown("/base", "pod/d"), "of an earlier file system");
+        assert!(shown("/bound/y", "cc"), "a base that is a part itself");
+        assert!(!shown("/nothing", "pod/a"));
     }
 
     #[test]

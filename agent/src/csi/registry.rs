@@ -1,6 +1,6 @@
 //! The registry that driver and agent share: `private/pods/<id>`, one entry for each volume. Written
-//! before a pod's directory is made and removed before it is removed, so whoever finds a directory
-//! without an entry may remove it.
+//! before a pod's directory is made and removed before it is removed, so a directory without an entry is
+//! nobody's, unless it is mounted: then its entry was lost, and the pod keeps it.
 
 use super::{
     filesystem::write_new,
@@ -65,19 +65,4 @@ pub(super) fn write(base: &Path, id: &str, entry: &Entry) -> io::Result<()> {
 /// Removes an entry that may be gone.
 pub(super) fn remove(base: &Path, id: &str) -> io::Result<()> {
     remove_all(&pods::registry(base).join(id))
-}
-
-/// Removes what a driver left that was killed while it wrote.
-pub(super) fn sweep(base: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(pods::registry(base))? {
-        let entry = entry?;
-        if entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(DRAFT.as_bytes())
-        {
-            remove_all(&entry.path())?;
-        }
-    }
-    Ok(())
 }

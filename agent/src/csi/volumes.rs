@@ -201,6 +201,7 @@ impl Volumes {
         if Switch::new(self.filesystem.base()).is_off() {
             return false;
         }
+        let Ok(table) = table else { return false };
         let Some(table) = table else { return true };
         let refused = table.refused_builds.contains(&nss_k8s_stub::BUILD);
         let wanted = table.entry(namespace).is_none_or(|entry| entry.inject);
@@ -257,7 +258,7 @@ impl Volumes {
         let unpublished = check_id(id)
             .and_then(|()| check_target(target))
             .map_err(Failure::Argument)
-            .and_then(|target| self.withdraw(id, &target));
+            .and_then(|target| self.withdraw(id, &target).map(drop));
         match &unpublished {
             Ok(()) => self.counts.unpublished += 1,
             Err(_) => self.counts.failed += 1,
@@ -265,28 +266,25 @@ impl Volumes {
         unpublished
     }
 
-    fn withdraw(&self, id: &str, target: &Path) -> Result<(), Failure> {
+    /// Unmounts a volume's target and removes what is left of the volume; whether it is gone.
+    fn withdraw(&self, id: &str, target: &Path) -> Result<bool, Failure> {
         let resolved = resolve(target).map_err(failed("look at the target's parent"))?;
         if let Some(target) = &resolved {
             mounts::clear(target).map_err(failed("unmount the target"))?;
         }
-        self.forget(id, target)?;
+        let gone = self.forget(id)?;
         match resolved.map_or(Ok(()), fs::remove_dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.map_err(failed("remove the target")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(gone),
+            removed => removed.map_err(failed("remove the target")).map(|()| gone),
         }
     }
 
-    /// Removes a volume that is mounted no more from our file system.
-    fn forget(&self, id: &str, target: &Path) -> Result<(), Failure> {
+    /// Removes a volume from our file system, unless it is still mounted; whether it is gone.
+    fn forget(&self, id: &str) -> Result<bool, Failure> {
         let base = self.filesystem.base();
         // Whoever asks for another target than the volume's own has that one cleared, no more.
-        let elsewhere = registry::read(base, id).ok().flatten();
-        let elsewhere = elsewhere.and_then(|entry| entry.target);
-        if let Some(other) = elsewhere.filter(|other| other != target)
-            && mounts::at(&other).is_ok_and(|mount| mount.is_some())
-        {
-            return Ok(());
+        if is_shown(base, id).map_err(failed("look where the volume is mounted"))? {
+            return Ok(false);
         }
         registry::remove(base, id).map_err(failed("remove the volume's entry"))?;
         let directory = base.join("pod").join(id);
@@ -297,11 +295,11 @@ impl Volumes {
         if let Err(error) = libraries::collect(base, self.version()) {
             tracing::warn!(%error, "libraries that no pod names could not be removed");
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Takes away what kubelet forgot: volumes of pods whose directory it has removed, and
-    /// directories that have no entry. Returns how many volumes there are.
+    /// directories that have no entry and are mounted nowhere. Returns how many volumes there are.
     pub(super) fn collect(&mut self) -> io::Result<usize> {
         let base = self.filesystem.base().to_owned();
         let mut volumes = 0;
@@ -323,7 +321,8 @@ impl Volumes {
                 continue;
             }
             match self.withdraw(&id, &target) {
-                Ok(()) => {
+                Ok(false) => tracing::warn!(id, "the pod is gone, and its volume is mounted"),
+                Ok(true) => {
                     volumes -= 1;
                     self.counts.collected += 1;
                     tracing::info!(
@@ -335,17 +334,41 @@ impl Volumes {
                 Err(error) => tracing::warn!(id, %error, "a volume could not be collected"),
             }
         }
+        volumes += self.collect_directories(&base)?;
+        libraries::collect(&base, self.version())?;
+        Ok(volumes)
+    }
+
+    /// Removes directories that have no entry. Those that are mounted have lost it: their pods run, and
+    /// the next call for the volume writes it again or takes the volume away. Returns how many those are.
+    fn collect_directories(&self, base: &Path) -> io::Result<usize> {
+        let mut lost = Vec::new();
         for id in entries(&base.join("pod"))? {
-            if !pods::registry(&base).join(&id).try_exists()?
-                && let Err(error) = remove_all(&base.join("pod").join(&id))
-            {
+            if pods::registry(base).join(&id).try_exists()? {
+                continue;
+            }
+            if is_shown(base, &id)? {
+                lost.push(id);
+            } else if let Err(error) = remove_all(&base.join("pod").join(&id)) {
                 // The agent may be at it, too; the next look tries again.
                 tracing::warn!(id, %error, "a directory without a volume could not be removed");
             }
         }
-        libraries::collect(&base, self.version())?;
-        Ok(volumes)
+        if let Some(id) = lost.first() {
+            let count = lost.len();
+            tracing::error!(
+                count,
+                id,
+                "pods that run have lost their entries: they keep what they have"
+            );
+        }
+        Ok(lost.len())
     }
+}
+
+/// Whether a volume's directory, or something in it, is mounted anywhere.
+fn is_shown(base: &Path, id: &str) -> io::Result<bool> {
+    mounts::is_shown(base, &Path::new("pod").join(id))
 }
 
 /// Mounts a pod's directory on its target, unless it is there.

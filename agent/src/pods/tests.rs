@@ -246,3 +246,21 @@ fn ids_are_file_names() {
         assert!(!is_id(bad), "{bad:?}");
     }
 }
+
+/// Pods that run have the driver's directories mounted, also when their entry is lost.
+#[test]
+fn directories_of_the_driver_are_left_to_it() {
+    let mut rig = Rig::new();
+    for id in ["drivers", "own"] {
+        rig.add(id, "bank");
+    }
+    rig.look(&[("bank", "")]);
+    let directory = rig.path("pod/drivers");
+    std::os::unix::fs::chown(&directory, Some(csi::OWNER), None).expect("this test needs root");
+    for id in ["drivers", "own"] {
+        fs::remove_file(registry(rig.root.path()).join(id)).unwrap();
+    }
+    rig.look(&[("bank", "")]);
+    assert_eq!(rig.class("drivers").as_deref(), Some("default"));
+    assert!(!rig.path("pod/own").exists());
+}

@@ -16,6 +16,7 @@
 
 mod faults;
 mod leases;
+mod lost;
 mod node;
 mod publishing;
 mod registering;
