@@ -25,6 +25,10 @@ pub(crate) const OWNER: u32 = 0x6e73_736b;
 /// The agent's group.
 const AGENT: u32 = 0;
 
+/// The directory that it is mounted in, if that is ours and not, say, /run: the agent has it mounted,
+/// and could fill the node's /run there.
+const AROUND: &str = "nss-k8s";
+
 /// Bytes that are given back when nothing is left, so that agent and driver can go on.
 const BALLAST: u64 = 4 << 20;
 /// On small file systems it is this part of them.
@@ -82,6 +86,11 @@ impl Filesystem {
                 ensure!(kind == "tmpfs", "{path} is a mount point of type {kind}");
                 resize(&base, size);
             }
+        }
+        if let Some(around) = base.parent().filter(|path| path.ends_with(AROUND))
+            && let Err(error) = make_directory(around, 0o755)
+        {
+            tracing::warn!(path = %around.display(), %error, "the agent can write there");
         }
         // Sticky: the agent makes and removes what is its own there.
         for (name, mode) in [
@@ -153,6 +162,7 @@ impl Filesystem {
                 .truncate(false)
                 .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
                 .open(&self.ballast)?;
+            give(&file, 0o600)?;
             sys::allocate(&file, ballast_of(space.size))
         });
         if let Err(error) = taken {

@@ -4,7 +4,7 @@
 //! ```text
 //!   this thread's mount namespace (kubelet's)          the driver's
 //!     <place>/kubelet/pods  <---- mounts spread -----> the same, shared
-//!     <place>/run/node      <------------------------- tmpfs
+//!     <place>/run/nss-k8s/node  <--------------------- tmpfs
 //! ```
 //!
 //! Needs root, as mounting does.
@@ -18,5 +18,6 @@ mod faults;
 mod leases;
 mod lost;
 mod node;
+mod ownership;
 mod publishing;
 mod registering;

@@ -75,7 +75,13 @@ impl Node {
         let root = place.path();
         mount(Some(root), root, None, libc::MS_BIND, None);
         mount(None, root, None, libc::MS_SHARED, None);
-        for directory in ["kubelet/pods", "csi", "registration", "run", "libraries"] {
+        for directory in [
+            "kubelet/pods",
+            "csi",
+            "registration",
+            "run/nss-k8s",
+            "libraries",
+        ] {
             fs::create_dir_all(root.join(directory)).unwrap();
         }
         let this = Self {
@@ -108,7 +114,7 @@ impl Node {
 
     /// The tmpfs.
     pub(crate) fn base(&self) -> PathBuf {
-        self.path("run/node")
+        self.path("run/nss-k8s/node")
     }
 
     /// Starts the driver and waits until it serves.
