@@ -64,12 +64,11 @@ pub fn turn(base: &Path, off: bool) -> Result<()> {
 
 /// Turns every zone, also where another one cannot be; the first error.
 fn turn_all(base: &Path, switch: &Switch, off: bool, deadline: Instant) -> Result<()> {
-    published_classes(base)
-        .iter()
-        .fold(Ok(()), |result, class| {
-            let turned = turn_class(base, switch, class, off, deadline);
-            result.and(turned)
-        })
+    let mut result = Ok(());
+    for class in published_classes(base) {
+        result = result.and(turn_class(base, switch, &class, off, deadline));
+    }
+    result
 }
 
 /// Waits until one class's zone says so.
