@@ -66,7 +66,8 @@ pub fn turn(base: &Path, off: bool) -> Result<()> {
 fn turn_all(base: &Path, switch: &Switch, off: bool, deadline: Instant) -> Result<()> {
     let mut result = Ok(());
     for class in published_classes(base) {
-        result = result.and(turn_class(base, switch, &class, off, deadline));
+        let turned = turn_class(base, switch, &class, off, deadline);
+        result = result.and(turned);
     }
     result
 }
@@ -149,4 +150,41 @@ pub fn published_classes(base: &Path) -> Vec<String> {
         }
     }
     classes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A zone whose writer does not follow keeps no other one from being turned.
+    #[test]
+    fn every_zone_is_turned_that_can_be() {
+        let base = tempfile::TempDir::new_in("/dev/shm").unwrap();
+        let open = |view: &str| {
+            let options = Options {
+                view: view.to_owned(),
+                ..Options::new(base.path(), "cluster.local")
+            };
+            Writer::open(options).unwrap().0
+        };
+        let state = |view: &str| {
+            let zone = Dump::open(&view_path(base.path(), view)).unwrap();
+            zone.state()
+        };
+        let held = open(DEFAULT_CLASS);
+        drop((open("a"), open("z")));
+        let switch = Switch::new(base.path());
+        for off in [true, false] {
+            let turned = turn_all(base.path(), &switch, off, Instant::now());
+            // Nobody has to follow where the zone is on already.
+            assert_eq!(turned.is_err(), off, "{DEFAULT_CLASS} is held by somebody");
+            for view in ["a", "z"] {
+                assert_eq!(state(view) == State::Disabled, off, "{view}");
+            }
+            assert_ne!(state(DEFAULT_CLASS), State::Disabled);
+        }
+        drop(held);
+        turn_all(base.path(), &switch, true, Instant::now()).unwrap();
+        assert_eq!(state(DEFAULT_CLASS), State::Disabled);
+    }
 }
