@@ -10,7 +10,9 @@ out=${2:?usage: other-release.sh IMAGE OUT}
 version=0.0.1
 copy=$root/build/other-release
 
-# The copy is kept, so that a second run builds only what changed.
+# What was built from the copy is kept, and times with it: a second run builds only what changed. Files that are gone since
+# must not stay.
+rm -rf "$copy/tree"
 mkdir -p "$copy/tree"
 (cd "$root" && git ls-files -z Cargo.toml Cargo.lock Makefile rust-toolchain.toml .cargo zone stub nss-module shim agent explain tests |
     xargs -0 cp --parents --preserve=mode,timestamps -t "$copy/tree")
