@@ -16,7 +16,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Read},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -48,6 +48,31 @@ pub struct Entry {
     pub inject: bool,
 }
 
+/// Which file was written, and when: another mark means that somebody else has had it in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    inode: u64,
+    length: u64,
+    /// Seconds and nanoseconds of the last write.
+    written: (i64, i64),
+}
+
+impl Mark {
+    /// The mark of the table that lies there now.
+    pub fn read(base: &Path) -> Option<Self> {
+        let found = fs::symlink_metadata(Table::path(base)).ok()?;
+        Some(Self::of(&found))
+    }
+
+    fn of(found: &fs::Metadata) -> Self {
+        Self {
+            inode: found.ino(),
+            length: found.len(),
+            written: (found.mtime(), found.mtime_nsec()),
+        }
+    }
+}
+
 impl Table {
     /// Where it is, below a base directory.
     pub fn path(base: &Path) -> PathBuf {
@@ -67,7 +92,7 @@ impl Table {
     }
 
     /// Writes it, in one step.
-    pub fn write(&self, base: &Path) -> io::Result<()> {
+    pub fn write(&self, base: &Path) -> io::Result<Mark> {
         let path = Self::path(base);
         if let Some(private) = path.parent() {
             let mut builder = fs::DirBuilder::new();
@@ -75,7 +100,9 @@ impl Table {
         }
         let new = path.with_file_name(".classes.new");
         fs::write(&new, serde_json::to_string(self)? + "\n")?;
-        fs::rename(new, path)
+        let mark = Mark::of(&fs::symlink_metadata(&new)?);
+        fs::rename(new, path)?;
+        Ok(mark)
     }
 
     /// The zone of a namespace's pods.

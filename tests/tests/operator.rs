@@ -8,6 +8,7 @@ use nss_k8s_tests::{
     shop,
     zonefile::{self, Agent},
 };
+use std::fs;
 
 /// One warm session per door.
 fn sessions(pod: &Pod) -> Result<Vec<(Door, Session)>> {
@@ -145,4 +146,20 @@ fn query_agrees_with_the_processes() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whoever damages the table of classes, or takes it away, finds it written again by the agent that
+/// runs.
+#[test]
+fn a_damaged_table_is_written_again() -> Result<()> {
+    let agent = shop::publish()?;
+    let path = agent.base().join("private/classes");
+    let whole = fs::read(&path)?;
+    let is_whole = || Ok(fs::read(&path).is_ok_and(|text| text == whole));
+    for damage in ["{\"classes\"", ""] {
+        fs::write(&path, damage)?;
+        zonefile::wait(is_whole)?;
+    }
+    fs::remove_file(&path)?;
+    zonefile::wait(is_whole)
 }

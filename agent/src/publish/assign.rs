@@ -5,7 +5,7 @@ use super::{Publisher, Told, unix_now};
 use crate::{
     config::{Class, Config, Seen, Sight},
     model::{KnownNamespace, slice_id},
-    table::{Entry, Table},
+    table::{Entry, Mark, Table},
     telemetry::Telemetry,
     views::{Shown, Wanted},
 };
@@ -22,8 +22,8 @@ const LONGEST_CLASS: usize = 46;
 pub(super) struct Assigned {
     /// In force.
     table: Table,
-    /// As it was written last; `None`: nothing was, or it failed.
-    written: Option<Table>,
+    /// As it was written last, and its file then; `None`: nothing was, or it failed.
+    written: Option<(Table, Mark)>,
     /// The namespaces of this node's pods; `None` until somebody says.
     pub(super) on_node: Option<BTreeSet<String>>,
     /// Something failed, and may not the next time.
@@ -56,10 +56,17 @@ impl Assigned {
 }
 
 impl Publisher {
-    /// Assigns again what could not be.
+    /// Assigns again what could not be, and writes a table again that is not as it was left.
     pub(super) fn assign_again(&mut self) {
         self.views.settle(0, std::time::Instant::now());
-        if self.assigned.incomplete {
+        let left = self.assigned.written.as_ref().map(|(_, mark)| *mark);
+        let changed = left.is_some() && left != Mark::read(&self.base);
+        if changed {
+            let path = Table::path(&self.base);
+            tracing::warn!(path = %path.display(), "somebody changed the table of classes");
+            self.assigned.written = None;
+        }
+        if changed || self.assigned.incomplete {
             self.assign();
         }
     }
@@ -162,16 +169,19 @@ impl Publisher {
     /// Writes the table if it is not what is there; true when that failed.
     fn write_table(&mut self) -> bool {
         let assigned = &mut self.assigned;
-        if assigned.written.as_ref() == Some(&assigned.table) {
+        if let Some((table, _)) = &assigned.written
+            && *table == assigned.table
+        {
             return false;
         }
         let written = assigned.table.write(&self.base);
-        assigned.written = written.is_ok().then(|| assigned.table.clone());
         if let Err(error) = &written {
             let path = Table::path(&self.base);
             tracing::error!(path = %path.display(), %error, "cannot write the table of classes");
         }
-        written.is_err()
+        let mark = written.ok();
+        assigned.written = mark.map(|mark| (assigned.table.clone(), mark));
+        mark.is_none()
     }
 
     /// Tells of the table, if it has changed or something waits for the directories to be linked.
