@@ -57,7 +57,7 @@ pub async fn run(
                     if matches!(event, Event::Done { .. }) {
                         telemetry.listed(source.as_str(), "files");
                     }
-                    outbox.send(Message::Event(source, event)).await?;
+                    outbox.send(Message::Event(source, event, None)).await?;
                 }
             }
             Err(error) => {

@@ -2,30 +2,24 @@
 //! and nothing else. A relist peak is made of the fields that are decoded, so `managedFields` and
 //! all labels and annotations but three are skipped while parsing.
 
-use crate::model::servers;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 
 /// The label by which a slice names its service.
 pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
-/// The annotation with the time of the change that a slice was written for (RFC 3339).
-pub const TRIGGER_ANNOTATION: &str = "endpoints.kubernetes.io/last-change-trigger-time";
-
 /// A v1 Service.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ServiceObject {
     /// Name, namespace, resource version.
-    #[serde(deserialize_with = "slim_metadata")]
-    pub metadata: ObjectMeta,
+    pub metadata: Metadata<KnownLabels>,
     /// What is served.
     #[serde(default)]
     pub spec: Option<ServiceSpec>,
 }
 
 /// `Service.spec`; absent and null fields alike are `None`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceSpec {
     /// `ClusterIP` (default), `NodePort`, `LoadBalancer` or `ExternalName`.
@@ -43,7 +37,7 @@ pub struct ServiceSpec {
 }
 
 /// A port of a Service or of an EndpointSlice.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct PortObject {
     /// Absent or empty: no SRV name.
     pub name: Option<String>,
@@ -54,12 +48,11 @@ pub struct PortObject {
 }
 
 /// A discovery.k8s.io/v1 EndpointSlice.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SliceObject {
     /// Name, namespace, resource version, the service's label and the trigger time.
-    #[serde(deserialize_with = "slim_metadata")]
-    pub metadata: ObjectMeta,
+    pub metadata: Metadata<KnownLabels>,
     /// `IPv4`, `IPv6` or `FQDN`.
     #[serde(default)]
     pub address_type: Option<String>,
@@ -72,7 +65,7 @@ pub struct SliceObject {
 }
 
 /// An entry of `EndpointSlice.endpoints`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct EndpointObject {
     /// At least one; all of the slice's address type.
     pub addresses: Option<Vec<String>>,
@@ -86,97 +79,108 @@ pub struct EndpointObject {
 
 /// `Endpoint.conditions`: the controller folds `publishNotReadyAddresses` and termination into
 /// `ready`, so the others are not read.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct ConditionsObject {
     /// Absent means ready.
     pub ready: Option<bool>,
 }
 
 /// A v1 Namespace; its name and its labels are all that counts.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NamespaceObject {
     /// Name and labels.
-    pub metadata: ObjectMeta,
+    pub metadata: Metadata<BTreeMap<String, String>>,
 }
 
-/// An object as a watch brings it.
-pub trait Watched: DeserializeOwned {
+/// What is read of an object's metadata. Its first fields are a [`Who`].
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata<L> {
+    /// The name.
+    pub name: Option<String>,
+    /// Absent: `default`, or there is none.
+    pub namespace: Option<String>,
+    /// The version of the cluster's state in which the object became what it is.
+    pub resource_version: Option<String>,
+    /// The labels that are read.
+    pub labels: Option<L>,
+    /// The annotations that are read.
+    pub annotations: Option<KnownAnnotations>,
+}
+
+/// The labels that are read of services and slices.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct KnownLabels {
+    /// The service that a slice belongs to.
+    #[serde(rename = "kubernetes.io/service-name")]
+    pub service: Option<String>,
+    /// What a service is part of.
+    #[serde(rename = "k8s-app")]
+    pub app: Option<String>,
+}
+
+/// The annotations that are read.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct KnownAnnotations {
+    /// The time of the change that a slice was written for (RFC 3339).
+    #[serde(rename = "endpoints.kubernetes.io/last-change-trigger-time")]
+    pub trigger: Option<String>,
+}
+
+/// Which object it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Who {
+    /// The name.
+    pub name: Option<String>,
+    /// The namespace.
+    pub namespace: Option<String>,
+    /// The version.
+    pub resource_version: Option<String>,
+}
+
+impl<L> Metadata<L> {
+    /// Which object it is.
+    pub fn who(&self) -> Who {
+        Who {
+            name: self.name.clone(),
+            namespace: self.namespace.clone(),
+            resource_version: self.resource_version.clone(),
+        }
+    }
+}
+
+/// An object as a watch brings it. Its metadata is its first field, here and in what is kept of it.
+pub trait Watched: DeserializeOwned + Serialize {
     /// As messages call it.
     const KIND: &'static str;
 
-    /// Its name, namespace and resource version.
-    fn metadata(&self) -> &ObjectMeta;
+    /// Which object it is.
+    fn who(&self) -> Who;
 }
 
 impl Watched for NamespaceObject {
     const KIND: &'static str = "Namespace";
 
-    fn metadata(&self) -> &ObjectMeta {
-        &self.metadata
+    fn who(&self) -> Who {
+        self.metadata.who()
     }
 }
 
 impl Watched for ServiceObject {
     const KIND: &'static str = "Service";
 
-    fn metadata(&self) -> &ObjectMeta {
-        &self.metadata
+    fn who(&self) -> Who {
+        self.metadata.who()
     }
 }
 
 impl Watched for SliceObject {
     const KIND: &'static str = "EndpointSlice";
 
-    fn metadata(&self) -> &ObjectMeta {
-        &self.metadata
+    fn who(&self) -> Who {
+        self.metadata.who()
     }
-}
-
-/// The metadata that is read.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SlimMetadata {
-    name: Option<String>,
-    namespace: Option<String>,
-    resource_version: Option<String>,
-    labels: Option<SlimLabels>,
-    annotations: Option<SlimAnnotations>,
-}
-
-/// The two labels that are read.
-#[derive(Deserialize)]
-struct SlimLabels {
-    #[serde(rename = "kubernetes.io/service-name")]
-    service: Option<String>,
-    #[serde(rename = "k8s-app")]
-    app: Option<String>,
-}
-
-/// The one annotation that is read.
-#[derive(Deserialize)]
-struct SlimAnnotations {
-    #[serde(rename = "endpoints.kubernetes.io/last-change-trigger-time")]
-    trigger: Option<String>,
-}
-
-/// Decodes what counts of the metadata.
-fn slim_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    let slim = SlimMetadata::deserialize(deserializer)?;
-    let labels = slim.labels.into_iter().flat_map(|labels| {
-        let service = labels.service.map(|value| (SERVICE_LABEL, value));
-        let app = labels.app.map(|value| (servers::LABEL.0, value));
-        service.into_iter().chain(app)
-    });
-    let labels: BTreeMap<_, _> = labels.map(|(key, value)| (key.to_owned(), value)).collect();
-    let trigger = slim.annotations.and_then(|notes| notes.trigger);
-    Ok(ObjectMeta {
-        name: slim.name,
-        namespace: slim.namespace,
-        resource_version: slim.resource_version,
-        labels: (!labels.is_empty()).then_some(labels),
-        annotations: trigger.map(|value| BTreeMap::from([(TRIGGER_ANNOTATION.to_owned(), value)])),
-        ..ObjectMeta::default()
-    })
 }
 
 #[cfg(test)]
@@ -189,15 +193,20 @@ mod tests {
             "metadata": {
                 "name": "db-x", "namespace": "shop", "resourceVersion": "7",
                 "managedFields": [{"manager": "m"}],
-                "labels": {SERVICE_LABEL: "db", servers::LABEL.0: "kube-dns", "other": "x"},
-                "annotations": {TRIGGER_ANNOTATION: "2026-11-22T10:00:00Z", "big": "y"},
+                "labels": {SERVICE_LABEL: "db", "k8s-app": "kube-dns", "other": "x"},
+                "annotations": {
+                    "endpoints.kubernetes.io/last-change-trigger-time": "2026-11-22T10:00:00Z",
+                    "big": "y",
+                },
             },
             "addressType": "IPv4", "endpoints": null,
         }))
         .unwrap();
-        assert_eq!(slice.metadata.labels.unwrap().len(), 2);
-        assert_eq!(slice.metadata.annotations.unwrap().len(), 1);
-        assert!(slice.metadata.managed_fields.is_none());
+        let labels = slice.metadata.labels.unwrap();
+        assert_eq!(labels.service.as_deref(), Some("db"));
+        assert_eq!(labels.app.as_deref(), Some("kube-dns"));
+        let trigger = slice.metadata.annotations.unwrap().trigger;
+        assert_eq!(trigger.as_deref(), Some("2026-11-22T10:00:00Z"));
         assert!(slice.endpoints.is_none());
     }
 

@@ -4,11 +4,10 @@
 use crate::{
     model::{Object, ObjectKey, SliceOf, servers},
     objects::{
-        EndpointObject, NamespaceObject, PortObject, SERVICE_LABEL, ServiceObject, SliceObject,
-        TRIGGER_ANNOTATION,
+        EndpointObject, Metadata, NamespaceObject, PortObject, SERVICE_LABEL, ServiceObject,
+        SliceObject,
     },
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use nss_k8s_zone::{Address, Endpoint, Family, Port, Protocol, ServiceBody, ServiceKey, Slice};
 use std::{
     net::IpAddr,
@@ -128,7 +127,7 @@ pub fn service(object: &ServiceObject) -> Parsed {
         }
     };
     let labels = object.metadata.labels.as_ref();
-    let label = read(labels, servers::LABEL.0);
+    let label = labels.and_then(|labels| read(labels.app.as_ref()));
     let object = match servers::is_name_server(key.namespace(), key.service(), label) {
         true => Object::NameServer(key, body),
         false => Object::Service(key, body),
@@ -158,7 +157,8 @@ pub fn slice(object: &SliceObject) -> Parsed {
             return Parsed::malformed(Some(key), format!("addressType {other}: unknown"));
         }
     };
-    let Some(service) = read(object.metadata.labels.as_ref(), SERVICE_LABEL) else {
+    let labels = object.metadata.labels.as_ref();
+    let Some(service) = labels.and_then(|labels| read(labels.service.as_ref())) else {
         return Parsed::not_served(key, format!("it has no label {SERVICE_LABEL}"));
     };
     let checked = label(service)
@@ -175,7 +175,8 @@ pub fn slice(object: &SliceObject) -> Parsed {
     for (index, endpoint) in object.endpoints.iter().flatten().enumerate() {
         read_endpoint(index, endpoint, family, &mut endpoints, &mut complaints);
     }
-    let triggered = read(object.metadata.annotations.as_ref(), TRIGGER_ANNOTATION);
+    let notes = object.metadata.annotations.as_ref();
+    let triggered = notes.and_then(|notes| read(notes.trigger.as_ref()));
     let version = object
         .metadata
         .resource_version
@@ -308,7 +309,7 @@ fn ports(objects: &[PortObject]) -> (Vec<Port>, Vec<String>) {
 }
 
 /// Namespace and name of a namespaced object.
-fn identity(kind: &str, metadata: &ObjectMeta) -> Result<(String, String), String> {
+fn identity<L>(kind: &str, metadata: &Metadata<L>) -> Result<(String, String), String> {
     let namespace = metadata.namespace.as_deref();
     let namespace = namespace
         .filter(|namespace| !namespace.is_empty())
@@ -391,14 +392,9 @@ fn timestamp(text: &str) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(since)
 }
 
-/// One value of a map that may be absent.
-fn read<'a>(
-    map: Option<&'a std::collections::BTreeMap<String, String>>,
-    key: &str,
-) -> Option<&'a str> {
-    map?.get(key)
-        .map(String::as_str)
-        .filter(|value| !value.is_empty())
+/// A value that may be absent; an empty one says as little.
+fn read(value: Option<&String>) -> Option<&str> {
+    value.map(String::as_str).filter(|value| !value.is_empty())
 }
 
 /// The start of a text that somebody else wrote, fit for a log line.

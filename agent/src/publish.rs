@@ -43,8 +43,8 @@ const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// What the sources send.
 #[derive(Debug)]
 pub enum Message {
-    /// Something about an object or a list.
-    Event(Source, Event),
+    /// Something about an object or a list; when it was received, unless it is part of a list.
+    Event(Source, Event, Option<Instant>),
     /// The source cannot be followed at present.
     Broken(Source),
     /// It can again.
@@ -69,6 +69,8 @@ pub struct Publisher {
     switch: Switch,
     telemetry: Arc<Telemetry>,
     broken: BTreeSet<Source>,
+    /// When the events were received that are not published yet.
+    received: Vec<Instant>,
     synced: Now,
     /// The adopted zone was old: it is not marked alive before everything is listed.
     asleep: bool,
@@ -138,6 +140,7 @@ impl Publisher {
             switch,
             telemetry,
             broken: BTreeSet::new(),
+            received: Vec::new(),
             synced: Now(0),
             asleep,
             guarded: Vec::new(),
@@ -206,8 +209,9 @@ impl Publisher {
     /// Takes one message in.
     fn receive(&mut self, message: Message) {
         match message {
-            Message::Event(source, event) => {
+            Message::Event(source, event, received) => {
                 self.broken.remove(&source);
+                self.received.extend(received);
                 self.model.handle(source, event, Instant::now());
             }
             Message::Broken(source) => {
@@ -233,6 +237,9 @@ impl Publisher {
     /// Writes what differs; goes live when everything has been listed for the first time.
     fn publish(&mut self) {
         let flushed = self.model.flush(&mut self.views, Instant::now());
+        for received in self.received.drain(..) {
+            self.telemetry.published_after(received.elapsed());
+        }
         self.telemetry
             .published(flushed.changes, flushed.failures.len());
         for (object, error) in &flushed.failures {

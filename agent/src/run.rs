@@ -13,11 +13,11 @@ use crate::{
     serve,
     telemetry::Telemetry,
     verify::{self, Verifier},
-    watch::Watches,
+    watch::{Server, Watches},
 };
 use anyhow::{Context, Result, anyhow, bail};
 use nss_k8s_zone::Options;
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch as latest},
@@ -34,7 +34,7 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(6);
 /// Where objects come from.
 enum Input {
     Manifests(Directory),
-    Api(kube::Client),
+    Api(Server),
 }
 
 /// Runs the agent until a signal or a failure.
@@ -116,10 +116,16 @@ pub async fn run(args: AgentArgs) -> Result<()> {
     };
     let (leave, left) = oneshot::channel();
     let outside = tokio::spawn(outside.run(left));
-    let jitter = jitter::part_of(Duration::from_secs(args.start_jitter));
-    start(
-        &mut tasks, input, sources, following, jitter, outbox, telemetry,
-    );
+    let mut watches = JoinSet::new();
+    let feed = Feed {
+        base: base.to_owned(),
+        sources,
+        config: following,
+        jitter: Duration::from_secs(args.start_jitter),
+        outbox,
+        telemetry,
+    };
+    feed.start(&mut watches, input);
 
     let verdict = tokio::select! {
         signal = either(&mut terminate, &mut interrupt) => {
@@ -127,6 +133,7 @@ pub async fn run(args: AgentArgs) -> Result<()> {
             Ok(())
         }
         ended = tasks.join_next() => Err(failure(ended)),
+        ended = watches.join_next() => Err(failure(ended)),
         ended = &mut publishing => match ended {
             Ok(Ok(())) => bail!("the publisher ended"),
             Ok(Err(error)) => return Err(error),
@@ -136,6 +143,8 @@ pub async fn run(args: AgentArgs) -> Result<()> {
     // The agent that comes after us has the directories as soon as we let go of the zone: its sockets
     // are not to be replaced by ours again.
     following_pods.abort();
+    // What watches keep is its own from then on, too.
+    watches.shutdown().await;
     // Who is gone already needs no stopping.
     let _ = leave.send(());
     let _ = stop.send(());
@@ -148,31 +157,32 @@ pub async fn run(args: AgentArgs) -> Result<()> {
     verdict
 }
 
-/// Starts the tasks that bring objects.
-fn start(
-    tasks: &mut JoinSet<Result<()>>,
-    input: Input,
+/// What the tasks need that bring objects.
+struct Feed {
+    base: PathBuf,
     sources: Vec<Source>,
     config: latest::Receiver<Arc<Config>>,
+    /// The start is delayed by a random part of it.
     jitter: Duration,
     outbox: mpsc::Sender<Message>,
     telemetry: Arc<Telemetry>,
-) {
-    match input {
-        Input::Manifests(directory) => {
-            tasks.spawn(async move {
-                tokio::time::sleep(jitter).await;
-                manifests::run(directory, config, outbox, telemetry).await
-            });
-        }
-        Input::Api(client) => {
-            let watches = Watches::new(client, outbox, telemetry);
-            for source in sources {
-                let (watches, config) = (watches.clone(), config.clone());
+}
+
+impl Feed {
+    fn start(self, tasks: &mut JoinSet<Result<()>>, input: Input) {
+        match input {
+            Input::Manifests(directory) => {
                 tasks.spawn(async move {
-                    tokio::time::sleep(jitter).await;
-                    watches.run(source, config).await
+                    tokio::time::sleep(jitter::part_of(self.jitter)).await;
+                    manifests::run(directory, self.config, self.outbox, self.telemetry).await
                 });
+            }
+            Input::Api(server) => {
+                let watches = Watches::new(server, &self.base, self.outbox, self.telemetry);
+                for source in self.sources {
+                    let (watches, config) = (watches.clone(), self.config.clone());
+                    tasks.spawn(watches.run(source, config, self.jitter));
+                }
             }
         }
     }

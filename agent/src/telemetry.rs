@@ -19,7 +19,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 /// One label: a source, a kind, a state.
@@ -68,6 +68,7 @@ pub struct Telemetry {
     watch_errors: Family<OfSource, Counter>,
     skipped: Family<OfKind, Counter>,
     programming: Family<OfService, Histogram>,
+    publishing: Histogram,
 }
 
 impl Default for Telemetry {
@@ -101,6 +102,8 @@ impl Telemetry {
             programming: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(0.001, 2.0, 20))
             }),
+            // 10 us to 0.3 s.
+            publishing: Histogram::new(exponential_buckets(0.000_01, 2.0, 16)),
         };
         this.extend(|registry| this.register(registry));
         this
@@ -159,7 +162,7 @@ impl Telemetry {
         let help = "Changes that the zone refused";
         registry.register("zone_write_errors", help, self.write_errors.clone());
         registry.register("watch_events", "Objects received", self.events.clone());
-        let help = "Complete lists, by source and way: streaming, paged, files";
+        let help = "Complete lists, by source and way: streaming, paged, resumed, files";
         registry.register("watch_lists", help, self.lists.clone());
         registry.register(
             "watch_errors",
@@ -173,6 +176,12 @@ impl Telemetry {
             "From the change of a service's endpoints to its publication",
             Unit::Seconds,
             self.programming.clone(),
+        );
+        registry.register_with_unit(
+            "publish_duration",
+            "From the receipt of an event to its publication; without lists",
+            Unit::Seconds,
+            self.publishing.clone(),
         );
     }
 
@@ -228,6 +237,11 @@ impl Telemetry {
         self.programming
             .get_or_create(&OfService { service_kind })
             .observe(seconds);
+    }
+
+    /// An event was published so long after it was received.
+    pub fn published_after(&self, latency: Duration) {
+        self.publishing.observe(latency.as_secs_f64());
     }
 
     /// A source named an object.

@@ -4,17 +4,19 @@
 //! Lists are streamed where the server can (`sendInitialEvents`), else paged: a server that refuses
 //! to stream is not asked again by this process. An object that cannot be decoded is counted and
 //! skipped; a watch that fails is tried again, for ever. All watches learn from the first that
-//! reaches the server again.
+//! reaches the server again. What a watch was told is kept beside the zone, and the next agent
+//! goes on from there (decision 0060).
 
 mod connect;
 mod course;
 mod decode;
 mod failure;
 mod follow;
+mod journal;
 mod pause;
 mod transport;
 
-pub use connect::connect;
+pub use connect::{Server, connect};
 
 use crate::{
     config::{Config, Selector},
@@ -24,10 +26,12 @@ use crate::{
 };
 use anyhow::Result;
 use follow::Follower;
+use journal::Journal;
 use kube::Client;
 use std::{
     path::Path,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 use tokio::sync::{Notify, mpsc, watch as latest};
 use transport::Wanted;
@@ -44,6 +48,10 @@ const UNMANAGED: &str = "!service.kubernetes.io/headless,\
 #[derive(Clone)]
 pub struct Watches {
     client: Client,
+    /// Which server it is.
+    server: Arc<str>,
+    /// Where journals are kept.
+    journals: Arc<Path>,
     outbox: mpsc::Sender<Message>,
     telemetry: Arc<Telemetry>,
     /// The server streams lists, as far as we know.
@@ -54,14 +62,21 @@ pub struct Watches {
 
 impl Watches {
     /// A connection for watches, by `kubeconfig` as [`connect`] says. Only reads files.
-    pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client> {
+    pub async fn connect(kubeconfig: Option<&Path>) -> Result<Server> {
         connect::connect_once(kubeconfig).await
     }
 
-    /// Nothing is asked before the first `run`.
-    pub fn new(client: Client, outbox: mpsc::Sender<Message>, telemetry: Arc<Telemetry>) -> Self {
+    /// Nothing is asked before the first `run`. What is to be kept goes below the base directory.
+    pub fn new(
+        server: Server,
+        base: &Path,
+        outbox: mpsc::Sender<Message>,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
         Self {
-            client,
+            client: server.client,
+            server: server.identity.into(),
+            journals: base.join("private/watch").into(),
             outbox,
             telemetry,
             streams: Arc::new(AtomicBool::new(true)),
@@ -78,12 +93,14 @@ impl Watches {
         sources
     }
 
-    /// Follows one source for ever; returns only when the publisher is gone. Another selector means
-    /// another list, whose differences count.
+    /// Follows one source for ever; returns only when the publisher is gone. It begins after a random
+    /// part of `jitter`, or soon where nothing needs to be listed. Another selector means another list,
+    /// whose differences count.
     pub async fn run(
         self,
         source: Source,
         mut config: latest::Receiver<Arc<Config>>,
+        mut jitter: Duration,
     ) -> Result<()> {
         loop {
             let current = Arc::clone(&config.borrow_and_update());
@@ -96,20 +113,20 @@ impl Watches {
                 core::future::pending().await
             };
             tokio::select! {
-                ended = self.select(source, &current) => return ended,
-                () = changed, if source != Source::Namespaces => {}
+                ended = self.select(source, &current, jitter) => return ended,
+                () = changed, if source != Source::Namespaces => jitter = Duration::ZERO,
             }
         }
     }
 
     /// Follows one source by the labels that are configured.
-    async fn select(&self, source: Source, current: &Config) -> Result<()> {
+    async fn select(&self, source: Source, current: &Config, jitter: Duration) -> Result<()> {
         let labels = current.kubernetes.labels.as_ref().map(Selector::to_string);
-        let (path, decode): (_, fn(&_) -> _) = match source {
-            Source::Namespaces => ("/api/v1/namespaces", decode::namespace),
-            Source::Services => ("/api/v1/services", decode::service),
+        let (path, kind) = match source {
+            Source::Namespaces => ("/api/v1/namespaces", decode::NAMESPACE),
+            Source::Services => ("/api/v1/services", decode::SERVICE),
             Source::Slices | Source::OtherSlices => {
-                ("/apis/discovery.k8s.io/v1/endpointslices", decode::slice)
+                ("/apis/discovery.k8s.io/v1/endpointslices", decode::SLICE)
             }
         };
         let ours = match source {
@@ -126,6 +143,9 @@ impl Watches {
             only_metadata,
             selector: (!both.is_empty()).then(|| both.join(",")),
         };
-        Follower::new(self, source, wanted, decode).run().await
+        let identity = format!("{} {wanted:?}", self.server);
+        let journal = Journal::new(self.journals.join(source.as_str()), identity);
+        let follower = Follower::new(self, source, wanted, kind, journal);
+        follower.run(jitter).await
     }
 }

@@ -149,7 +149,7 @@ fn read_slice(fields: Value) -> Parsed {
     let mut object = json!({
         "metadata": {"name": "db-x", "namespace": "shop", "resourceVersion": "42",
             "labels": {SERVICE_LABEL: "db"},
-            "annotations": {TRIGGER_ANNOTATION: "1970-01-01T00:01:40.5Z"}},
+            "annotations": {"endpoints.kubernetes.io/last-change-trigger-time": "1970-01-01T00:01:40.5Z"}},
         "addressType": "IPv4",
     });
     for (name, value) in fields.as_object().unwrap() {

@@ -20,15 +20,30 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client> {
     client(read(kubeconfig).await?)
 }
 
+/// The server to watch.
+pub struct Server {
+    pub(super) client: Client,
+    /// Where it is and who vouches for it: what was kept of another one is not used.
+    pub(super) identity: String,
+}
+
 /// The same for watches: they have their own pauses, so a request fails at once.
-pub(super) async fn connect_once(kubeconfig: Option<&Path>) -> Result<Client> {
+pub(super) async fn connect_once(kubeconfig: Option<&Path>) -> Result<Server> {
     let mut config = read(kubeconfig).await?;
+    let authorities = match (&config.root_cert, &config.root_cert_file) {
+        (Some(certificates), _) => certificates.concat(),
+        // One that cannot be read is found out by who connects.
+        (None, Some(path)) => std::fs::read(path).unwrap_or_default(),
+        (None, None) => Vec::new(),
+    };
+    let trust = crc32fast::hash(&authorities);
+    let identity = format!("{} {} {trust:08x}", config.cluster_url, authorities.len());
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_WITHIN);
     let server = config.cluster_url.to_string();
     let client = client(config)?;
     tracing::info!(server, "watching the Kubernetes API");
-    Ok(client)
+    Ok(Server { client, identity })
 }
 
 /// Finds out who we are and where the server is.

@@ -5,6 +5,7 @@ use super::{
     course::{Ask, Course},
     decode::{self, Decoded, Line},
     failure::{Failure, Kind},
+    journal::{Journal, Record, What},
     pause::Pauses,
     transport::Wanted,
 };
@@ -17,7 +18,6 @@ use crate::{
 use anyhow::{Context, Result};
 use core::{pin::pin, time::Duration};
 use futures::StreamExt;
-use serde_json::value::RawValue;
 use std::{sync::atomic::Ordering, time::Instant};
 use tokio::time::{sleep, timeout};
 
@@ -33,19 +33,28 @@ const SILENCE: Duration = Duration::from_secs(90);
 /// that cannot go on from a version says so at once.
 const QUIET_IS_HEALTHY: Duration = Duration::from_secs(1);
 
+/// A watch that goes on from what was kept has caught up after so long: a server sends what it
+/// missed at once.
+const CAUGHT_UP: Duration = Duration::from_secs(1);
+
+/// How long the start of a watch that goes on is delayed at most: it costs the server little.
+const RESUME_JITTER: Duration = Duration::from_secs(1);
+
 /// Watches last between this and a minute more: not all end together.
 const SHORTEST_WATCH: Duration = Duration::from_secs(240);
 
 /// One source.
 pub(super) struct Follower {
-    pub(super) watches: Watches,
-    pub(super) source: Source,
-    pub(super) wanted: Wanted,
-    /// What decodes the source's objects.
-    pub(super) decode: fn(&RawValue) -> Decoded,
+    watches: Watches,
+    source: Source,
+    wanted: Wanted,
+    kind: decode::Kind,
+    journal: Journal,
     course: Course,
     /// It failed, and has not worked since.
     broken: bool,
+    /// The model knows what was kept, and not yet that this is all.
+    resuming: bool,
 }
 
 /// How a request ended.
@@ -56,20 +65,29 @@ impl Follower {
         watches: &Watches,
         source: Source,
         wanted: Wanted,
-        decode: fn(&RawValue) -> Decoded,
+        kind: decode::Kind,
+        journal: Journal,
     ) -> Self {
         Self {
             watches: watches.clone(),
             source,
             wanted,
-            decode,
+            kind,
+            journal,
             course: Course::default(),
             broken: false,
+            resuming: false,
         }
     }
 
-    /// Follows the source for ever; returns only when the publisher is gone.
-    pub(super) async fn run(mut self) -> Result<()> {
+    /// Follows the source for ever, after a part of `jitter`; returns only when the publisher is gone.
+    pub(super) async fn run(mut self, jitter: Duration) -> Result<()> {
+        self.restore().await?;
+        let jitter = match self.resuming {
+            true => jitter.min(RESUME_JITTER),
+            false => jitter,
+        };
+        sleep(jitter::part_of(jitter)).await;
         let mut pauses = Pauses::default();
         loop {
             let began = Instant::now();
@@ -97,10 +115,57 @@ impl Follower {
         }
     }
 
+    /// Tells the model what an earlier agent knew. That it is all is told once the server lets us go on
+    /// from there: until then what that agent published is as good.
+    async fn restore(&mut self) -> Result<()> {
+        let Some(mut kept) = self.journal.restore() else {
+            return Ok(());
+        };
+        self.send(Event::Init, None).await?;
+        // What cannot be read now could be a moment ago; the list that follows puts all right.
+        while let Ok(Some(record)) = kept.next() {
+            if record.what == What::Moved {
+                continue;
+            }
+            let Some(parsed) = (self.kind.restore)(record.what, &record.object) else {
+                tracing::warn!(
+                    source = self.source.as_str(),
+                    "what was kept makes no sense"
+                );
+                return Ok(());
+            };
+            let event = match record.what {
+                What::Delete => parsed.key().map(Event::Delete),
+                _ => self.judge(parsed),
+            };
+            if let Some(event) = event {
+                self.send(event, None).await?;
+            }
+        }
+        self.resuming = self.course.listed(&kept.version).is_ok();
+        Ok(())
+    }
+
+    /// A list begins.
+    async fn begin(&mut self) -> Result<()> {
+        self.resuming = false;
+        self.journal.begin();
+        self.send(Event::Init, None).await
+    }
+
+    /// What was kept, and what came since, is all.
+    async fn resumed(&mut self) -> Result<()> {
+        self.resuming = false;
+        let source = self.source.as_str();
+        self.watches.telemetry.listed(source, "resumed");
+        tracing::info!(source, "went on from what was kept");
+        self.send(Event::Done { certain: true }, None).await
+    }
+
     /// Asks for a page.
     async fn page(&mut self, token: Option<String>) -> Result<Outcome> {
         if token.is_none() {
-            self.send(Event::Init).await?;
+            self.begin().await?;
         }
         let text = match self.wanted.page(&self.watches.client, token).await {
             Ok(text) => text,
@@ -112,12 +177,11 @@ impl Follower {
             Err(failure) => return Ok(Err(failure)),
         };
         for object in page.items.into_iter().flatten() {
-            let decoded = (self.decode)(object);
-            self.list(decoded).await?;
+            self.list((self.kind.decode)(object)).await?;
         }
         let version = &page.metadata.resource_version;
         match self.course.page(version, page.metadata.token) {
-            Ok(true) => self.listed("paged").await.map(Ok),
+            Ok(true) => self.listed("paged", version).await.map(Ok),
             Ok(false) => Ok(Ok(())),
             Err(failure) => Ok(Err(failure)),
         }
@@ -134,11 +198,16 @@ impl Follower {
         let mut lines = pin!(lines);
         let mut listing = streamed;
         if streamed {
-            self.send(Event::Init).await?;
+            self.begin().await?;
         }
+        let opened = Instant::now();
         loop {
+            if self.resuming && opened.elapsed() >= CAUGHT_UP {
+                self.resumed().await?;
+            }
             let patience = match listing {
                 true => STREAMED_LIST_SILENCE,
+                false if self.resuming => CAUGHT_UP.saturating_sub(opened.elapsed()),
                 false if self.broken => QUIET_IS_HEALTHY,
                 false => SILENCE,
             };
@@ -150,6 +219,7 @@ impl Follower {
                     let why = "the streamed list does not go on";
                     return Ok(Err(Failure::new(Kind::NoStreamedLists, why)));
                 }
+                Err(_elapsed) if self.resuming => continue,
                 Err(_elapsed) if self.broken => {
                     self.broken = false;
                     self.watches.send(Message::Healthy(self.source)).await?;
@@ -157,30 +227,40 @@ impl Follower {
                 }
                 Err(_elapsed) => return Ok(Err(Failure::new(Kind::Silent, "nothing came"))),
             };
+            let received = Instant::now();
             let moved = match decode::line(&line) {
+                Ok(Line::Apply(object)) if listing => {
+                    self.list((self.kind.decode)(object)).await?;
+                    Ok(())
+                }
                 Ok(Line::Apply(object)) => {
-                    let decoded = (self.decode)(object);
+                    let decoded = (self.kind.decode)(object);
                     let moved = self.course.moved(&decoded.version);
-                    match listing {
-                        true => self.list(decoded).await?,
-                        false => self.apply("apply", decoded).await?,
-                    }
+                    self.apply(decoded, received).await?;
                     moved
                 }
                 Ok(Line::Delete(object)) => {
-                    let decoded = (self.decode)(object);
-                    self.watches.telemetry.event(self.source.as_str(), "delete");
-                    if let Some(key) = decoded.parsed.key() {
-                        self.send(Event::Delete(key)).await?;
+                    let decoded = (self.kind.decode)(object);
+                    let moved = self.course.moved(&decoded.version);
+                    self.delete(decoded, received).await?;
+                    moved
+                }
+                Ok(Line::Bookmark { version, ends_list }) if listing => match ends_list {
+                    true => {
+                        listing = false;
+                        self.listed("streaming", &version).await?;
+                        self.course.listed(&version)
                     }
-                    self.course.moved(&decoded.version)
+                    false => Ok(()),
+                },
+                Ok(Line::Bookmark { version, .. }) => {
+                    let moved = self.course.moved(&version);
+                    self.keep(What::Moved, version, Vec::new());
+                    if self.resuming {
+                        self.resumed().await?;
+                    }
+                    moved
                 }
-                Ok(Line::Bookmark { version, ends_list }) if listing && ends_list => {
-                    listing = false;
-                    self.listed("streaming").await?;
-                    self.course.listed(&version)
-                }
-                Ok(Line::Bookmark { version, .. }) => self.course.moved(&version),
                 Ok(Line::Error(status)) => Err(Failure::said(&status, listing)),
                 Err(failure) => Err(failure),
             };
@@ -223,24 +303,52 @@ impl Follower {
 
     /// Passes on an object of a list.
     async fn list(&mut self, decoded: Decoded) -> Result<()> {
-        self.apply("list", decoded).await
+        self.watches.telemetry.event(self.source.as_str(), "list");
+        let (what, kept) = decoded.kept;
+        self.keep(what, String::new(), kept);
+        match self.judge(decoded.parsed) {
+            Some(event) => self.send(event, None).await,
+            None => Ok(()),
+        }
     }
 
     /// Passes on an object that exists.
-    async fn apply(&mut self, way: &'static str, decoded: Decoded) -> Result<()> {
-        self.watches.telemetry.event(self.source.as_str(), way);
+    async fn apply(&mut self, decoded: Decoded, received: Instant) -> Result<()> {
+        self.watches.telemetry.event(self.source.as_str(), "apply");
+        let (what, kept) = decoded.kept;
+        self.keep(what, decoded.version, kept);
         match self.judge(decoded.parsed) {
-            Some(event) => self.send(event).await,
+            Some(event) => self.send(event, Some(received)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Passes on that an object is gone.
+    async fn delete(&mut self, decoded: Decoded, received: Instant) -> Result<()> {
+        self.watches.telemetry.event(self.source.as_str(), "delete");
+        self.keep(What::Delete, decoded.version, decoded.who);
+        match decoded.parsed.key() {
+            Some(key) => self.send(Event::Delete(key), Some(received)).await,
             None => Ok(()),
         }
     }
 
     /// The list is complete.
-    async fn listed(&mut self, way: &'static str) -> Result<()> {
+    async fn listed(&mut self, way: &'static str, version: &str) -> Result<()> {
         let source = self.source.as_str();
+        self.journal.complete(version);
         self.watches.telemetry.listed(source, way);
         tracing::info!(source, way, "listed");
-        self.send(Event::Done { certain: true }).await
+        self.send(Event::Done { certain: true }, None).await
+    }
+
+    /// Keeps something for the agent after this one, before the model hears of it.
+    fn keep(&mut self, what: What, version: String, object: Vec<u8>) {
+        self.journal.record(&Record {
+            what,
+            version,
+            object,
+        });
     }
 
     /// The event of an object that exists; counts and logs what is not served.
@@ -276,12 +384,13 @@ impl Follower {
         }
     }
 
-    /// Tells the model; whatever comes shows that the watch works.
-    async fn send(&mut self, event: Event) -> Result<()> {
-        if event != Event::Init {
+    /// Tells the model; whatever comes from the server shows that the watch works. What is no part
+    /// of a list was `received` at some time.
+    async fn send(&mut self, event: Event, received: Option<Instant>) -> Result<()> {
+        if !self.resuming && event != Event::Init {
             self.broken = false;
         }
-        let message = Message::Event(self.source, event);
+        let message = Message::Event(self.source, event, received);
         self.watches.send(message).await
     }
 }

@@ -106,7 +106,10 @@ fn api_server_restart_is_not_seen() -> Result<()> {
         &json!({"metadata": {"name": "new"}, "spec": {"ports": [{"port": 80}]}}),
     )?;
     let new_address = new["spec"]["clusterIP"].as_str().unwrap_or_default();
+    let made = Instant::now();
     doors.expect("new", Zone(&[new_address], "new.outage.svc.cluster.local"))?;
+    let late = made.elapsed().as_millis();
+    println!("faults: the first news after the outage, {late} ms after it was made");
     let asked = steady.stop()?;
     ensure!(
         agent.runs()?,
