@@ -2,7 +2,8 @@
 //!
 //! * `replay`: every store of the writer is recorded; after each of them readers see the old
 //!   answer or the new one, and another writer can go on from there.
-//! * `soak`: readers check every answer while the writer is killed, stopped and restarted. Built
+//! * `soak`: readers check every answer while the writer is killed, stopped and restarted, while the file
+//!   grows, its index moves and another inode takes its place. Built
 //!   with `--cfg nss_k8s_weaken="epoch"` the same readers must catch torn answers.
 //! * `hostile`: bytes that no writer leaves.
 //!
@@ -23,13 +24,21 @@ mod calls;
 mod held;
 #[path = "proofs/hostile.rs"]
 mod hostile;
+#[path = "proofs/soak/process.rs"]
+mod process;
 #[path = "proofs/random.rs"]
 mod random;
 #[path = "proofs/replay.rs"]
 mod replay;
 #[path = "proofs/soak.rs"]
 mod soak;
-#[path = "proofs/soak_record.rs"]
+#[path = "proofs/soak/answers.rs"]
+mod soak_answers;
+#[path = "proofs/soak/record.rs"]
 mod soak_record;
-#[path = "proofs/soak_writer.rs"]
+#[path = "proofs/soak/writer.rs"]
 mod soak_writer;
+#[path = "proofs/soak/system.rs"]
+mod system;
+#[path = "proofs/soak/torment.rs"]
+mod torment;

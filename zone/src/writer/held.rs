@@ -88,6 +88,8 @@ pub struct HeldStatistics {
     pub evicted: u64,
     /// Commits since the file was created.
     pub serial: u64,
+    /// Lines of the index.
+    pub lines: u64,
 }
 
 /// The one writer of a view's held answers. Dropping it leaves them in place: they expire.
@@ -264,6 +266,7 @@ impl HeldWriter {
             names: self.order.names.len() as u64,
             evicted: self.evicted,
             serial: heap.memory.load(AT_SERIAL),
+            lines: self.zone.index.root.main_lines.into(),
         }
     }
 

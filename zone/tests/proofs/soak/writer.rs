@@ -1,6 +1,7 @@
 //! The process that writes the soak's zone, and is killed for it.
 
 use super::{
+    process::{GREW, Orders, REHASHED, say},
     random::Random,
     soak_record::{ENDPOINTS, Part, SERVICES, endpoints, now, short},
 };
@@ -8,130 +9,40 @@ use nss_k8s_zone::{
     Config, Endpoint, Family, MissPolicy, Opened, Options, ServiceBody, ServiceKey, Slice, SliceId,
     Writer,
 };
-use std::{
-    env,
-    io::{BufRead as _, BufReader, Write as _},
-    path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-/// Where the writer finds its zone; only set in the writer's process.
-const DIRECTORY: &str = "SOAK_DIRECTORY";
-/// The first generation that it writes, and whether it first moves to a new inode.
-const GENERATION: &str = "SOAK_GENERATION";
-/// How many updates it makes before it says so and waits to be killed; 0: it never ends.
-const UPDATES: &str = "SOAK_UPDATES";
-
-/// A writer's process; killed when dropped.
-pub(crate) struct Process {
-    child: Child,
-    output: BufReader<ChildStdout>,
-    /// How it came by its file, in its own word.
-    pub(crate) opened: String,
-}
-
-impl Process {
-    /// Starts one, which may not have opened the zone yet.
-    pub(crate) fn spawn(directory: &Path, generation: u64, updates: u64) -> Self {
-        let mut child = Command::new(env::current_exe().expect("this program"))
-            .args([
-                "soak_writer::writer_process",
-                "--exact",
-                "--ignored",
-                "--nocapture",
-            ])
-            .env(DIRECTORY, directory)
-            .env(GENERATION, generation.to_string())
-            .env(UPDATES, updates.to_string())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a writer");
-        let output = BufReader::new(child.stdout.take().expect("piped"));
-        Self {
-            child,
-            output,
-            opened: String::new(),
-        }
-    }
-
-    /// Starts one and waits until it has opened the zone.
-    pub(crate) fn start(directory: &Path, generation: u64, updates: u64) -> Self {
-        Self::spawn(directory, generation, updates).opened()
-    }
-
-    /// Waits until it has opened the zone.
-    pub(crate) fn opened(mut self) -> Self {
-        self.opened = self.line("opened ");
-        self
-    }
-
-    /// Waits until it has made all its updates.
-    pub(crate) fn wait_for_updates(mut self) {
-        self.line("updated");
-    }
-
-    /// What follows `start` in the next line that has it (the test harness prints lines, too).
-    fn line(&mut self, start: &str) -> String {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            if self.output.read_line(&mut line).unwrap_or(0) == 0 {
-                return "it died".to_owned();
-            }
-            if let Some(at) = line.find(start) {
-                return line[at + start.len()..].trim_end().to_owned();
-            }
-        }
-    }
-
-    /// Sends it a signal.
-    pub(crate) fn signal(&self, signal: i32) {
-        let pid = i32::try_from(self.child.id()).expect("a pid");
-        // SAFETY: our own child, not waited for yet, so that the number is still its own.
-        unsafe { libc::kill(pid, signal) };
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.child.kill().expect("our own child");
-        self.child.wait().expect("our own child");
-    }
-}
+/// The test below, for [`super::process::Process::spawn`].
+pub(crate) const WRITER: &str = "soak_writer::writer_process";
+/// Services that come and go beside those that are asked about: a new file must grow for them, and
+/// its index move.
+const CROWD: u64 = 400;
 
 /// The writer's process: not a test, but started by them through this program.
 #[test]
 #[ignore = "the writer that the soak starts and kills"]
 fn writer_process() {
-    let Some(directory) = env::var_os(DIRECTORY) else {
-        return;
-    };
-    let number = |name: &str| -> u64 {
-        env::var(name)
-            .expect(name)
-            .parse()
-            .unwrap_or_else(|_| panic!("{name}"))
-    };
-    write_forever(Path::new(&directory), number(GENERATION), number(UPDATES));
+    if let Some(orders) = Orders::received() {
+        write_forever(&orders);
+    }
 }
 
 /// Opens the zone and changes it as fast as it can.
-fn write_forever(directory: &Path, first: u64, updates: u64) {
+fn write_forever(orders: &Orders) {
     // Room for little more than what is live: what is freed is soon overwritten.
     let options = Options {
         initial_bytes: 64 << 10,
         maximum_bytes: 16 << 20,
-        ..Options::new(directory, "cluster.local")
+        ..Options::new(&orders.directory, "cluster.local")
     };
     let (mut writer, opened) = Writer::open(options).expect("the zone");
-    let mut random = Random(first);
+    let mut random = Random(orders.generation);
     let said = match opened {
         Opened::Created => {
-            create(&mut writer, first);
+            create(&mut writer, orders.generation);
             "created"
         }
-        Opened::Adopted { .. } if random.once_in(8) => {
+        Opened::Adopted { .. } if random.once_in(5) => {
+            leave_the_crowd(&mut writer);
             writer.replace().expect("a new inode");
             "replaced"
         }
@@ -140,21 +51,31 @@ fn write_forever(directory: &Path, first: u64, updates: u64) {
     };
     say(&format!("opened {said}"));
     let mut clock = Instant::now();
+    let mut shape = writer.statistics();
     for update in 1.. {
-        let generation = first + update;
+        let generation = orders.generation + update;
         let service = update as u32 % SERVICES;
         if random.once_in(4) {
             put_cluster_ip(&mut writer, service, generation);
         } else {
             put_headless(&mut writer, service, generation);
         }
+        move_the_crowd(&mut writer, update);
         if update % 4 == 0 {
             // A clock of its own: epochs pass as fast as updates do.
             clock += Duration::from_millis(100);
             writer.advance(clock);
             writer.beat(now());
         }
-        if update == updates {
+        let statistics = writer.statistics();
+        if statistics.bytes > shape.bytes {
+            say(GREW);
+        }
+        if (statistics.main_lines, statistics.ptr_lines) != (shape.main_lines, shape.ptr_lines) {
+            say(REHASHED);
+        }
+        shape = statistics;
+        if update == orders.updates {
             for service in 0..SERVICES {
                 put_headless(&mut writer, service, generation + 1);
             }
@@ -162,6 +83,35 @@ fn write_forever(directory: &Path, first: u64, updates: u64) {
             return;
         }
     }
+}
+
+/// One service of the crowd comes, or goes when all of them have come.
+fn move_the_crowd(writer: &mut Writer, update: u64) {
+    let number = update % CROWD;
+    let key = crowd_key(number);
+    if (update / CROWD).is_multiple_of(2) {
+        let body = ServiceBody::ClusterIp {
+            addresses: vec![short(SERVICES, number)],
+            ports: Vec::new(),
+        };
+        writer.put_service(&key, &body).expect("a service");
+    } else {
+        writer.delete_service(&key).expect("a service or none");
+    }
+}
+
+/// Takes the crowd away, so that the next file starts small.
+fn leave_the_crowd(writer: &mut Writer) {
+    for number in 0..CROWD {
+        writer
+            .delete_service(&crowd_key(number))
+            .expect("a service or none");
+    }
+}
+
+/// A member of the crowd.
+fn crowd_key(number: u64) -> ServiceKey {
+    ServiceKey::new(&format!("x{number}"), "soak").expect("two labels")
 }
 
 /// Publishes every name once, then goes live.
@@ -219,10 +169,4 @@ fn put_cluster_ip(writer: &mut Writer, service: u32, generation: u64) {
         ports: Vec::new(),
     };
     writer.put_service(&key, &body).expect("a service");
-}
-
-/// One line to the parent, at once.
-fn say(line: &str) {
-    println!("{line}");
-    std::io::stdout().flush().expect("standard output");
 }
