@@ -129,6 +129,10 @@ deny: ## one version of each dependency, known licenses, one registry (installs 
 	@test -x $(TOOLS)/bin/cargo-deny || env -u CARGO_TARGET_DIR cargo install --quiet --locked --root $(TOOLS) cargo-deny
 	$(TOOLS)/bin/cargo-deny --locked check bans licenses sources
 
+.PHONY: soak
+soak: ## kill the zone's writers, and replay their stores, for SOAK_SECONDS (default 1800)
+	@zone/tests/soak.sh
+
 .PHONY: fuzz
 fuzz: ## fuzz every parser of bytes for FUZZ_SECONDS each (default 60; needs a nightly toolchain)
 	@tests/fuzz/run.sh

@@ -6,9 +6,11 @@
 //!     what a reader may touch                      a real file would raise SIGBUS
 //! ```
 
+mod reachable;
 mod rules;
 mod sample;
 
+pub use reachable::{Extents, held_extents, zone_extents};
 pub use rules::{apply_rules, config_record};
 pub use sample::{
     HELD_NAMES, SAMPLE_ADDRESSES, SAMPLE_NAMES, SAMPLE_NOW, held_sample, sample, sample_image,
@@ -180,6 +182,13 @@ impl Image {
         );
         // SAFETY: in bounds, aligned, and accessed by atomics alone while shared.
         unsafe { AtomicU64::from_ptr(self.start.as_ptr().cast::<u64>().add(word)) }
+    }
+
+    /// What a reader of the whole file may read.
+    fn words(&self) -> crate::words::Words<'_> {
+        // SAFETY: so many bytes are accessible, and stored to with atomics alone; `resize` takes none away
+        // while anybody looks.
+        unsafe { crate::words::Words::from_raw(self.start.as_ptr(), self.size() / 8) }
     }
 
     /// A copy of the contents.

@@ -137,6 +137,16 @@ impl State {
     }
 }
 
+/// Start and length in granules of everything reachable in a file, the index first; an error where a
+/// writer would not adopt it.
+#[cfg(feature = "proofs")]
+pub(crate) fn scan(
+    words: crate::words::Words<'_>,
+    flavor: crate::layout::Flavor,
+) -> Result<Vec<(u32, u32)>, &'static str> {
+    adopt::Scan::run(words, flavor).map(adopt::Scan::into_extents)
+}
+
 /// Figures of a zone file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

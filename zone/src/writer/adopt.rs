@@ -187,7 +187,7 @@ fn check_identity(words: Words<'_>, identity: Identity<'_>) -> Result<(), &'stat
 
 /// Everything reachable in a zone.
 pub(crate) struct Scan {
-    /// Start and length of all reachable extents.
+    /// Start and length of all reachable extents, the index first.
     extents: Vec<(u32, u32)>,
     pub(crate) index: Index,
     pub(crate) counts: Counts,
@@ -273,6 +273,12 @@ impl Scan {
             self.counts.slices += 1;
         }
         Some(())
+    }
+
+    /// Start and length in granules of everything reachable, the index first.
+    #[cfg(feature = "proofs")]
+    pub(crate) fn into_extents(self) -> Vec<(u32, u32)> {
+        self.extents
     }
 
     /// Granules that can be reached.

@@ -15,7 +15,8 @@ use std::{
 
 /// The apex of these zones.
 pub(crate) const APEX: &str = "cluster.local";
-const NAMESPACES: [&str; 3] = ["shop", "prod", "empty"];
+/// Namespaces; nothing is ever in the last.
+pub(crate) const NAMESPACES: [&str; 3] = ["shop", "prod", "empty"];
 const SERVICES: [&str; 5] = ["api", "db", "web", "cache", "old"];
 const HOSTNAMES: [&str; 3] = ["db-0", "db-1", "db-2"];
 
@@ -45,6 +46,15 @@ pub(crate) enum Call {
 }
 
 impl Call {
+    /// The namespace of what it puts.
+    pub(crate) fn puts_into(&self) -> Option<&str> {
+        match self {
+            Self::PutNamespace(name) => Some(name),
+            Self::PutService(key, _) | Self::PutSlice(key, ..) => Some(key.namespace()),
+            _ => None,
+        }
+    }
+
     /// Makes the call; true when it changed something.
     pub(crate) fn make(
         &self,

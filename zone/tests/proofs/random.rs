@@ -1,5 +1,22 @@
 //! Numbers that are the same in every run.
 
+use std::{
+    env, iter,
+    ops::Range,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// These seeds; then, if REPLAY_SECONDS is set, others in each run until so much time has passed.
+pub(crate) fn seeds(fixed: Range<u64>) -> impl Iterator<Item = u64> {
+    let seconds =
+        env::var("REPLAY_SECONDS").map_or(0, |text| text.parse().expect("REPLAY_SECONDS"));
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let mut random = Random(since.map_or(0, |since| since.as_nanos() as u64));
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let more = iter::repeat_with(move || random.next());
+    fixed.chain(more.take_while(move |_| Instant::now() < deadline))
+}
+
 /// SplitMix64 (Steele, Lea and Flood, 2014): one word of state, any seed is good.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(pub(crate) u64);

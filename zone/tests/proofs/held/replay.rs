@@ -2,7 +2,7 @@
 //! after it, and another writer goes on from it.
 
 use super::{
-    super::random::Random,
+    super::random::{Random, seeds},
     asking::{NAMES, ask, expected},
     run::{Run, options},
 };
@@ -12,11 +12,12 @@ use std::fs;
 #[test]
 fn every_prefix_of_the_stores_is_old_or_new() {
     let (mut prefixes, mut grown, mut evicted) = (0, 0, 0);
-    for seed in 0..4 {
-        let mut run = Run::start(if seed == 0 { 2_000 } else { 20 });
+    for seed in seeds(0..4) {
+        let crowded = seed % 4 == 0;
+        let mut run = Run::start(if crowded { 2_000 } else { 20 });
         let mut random = Random(seed);
         for number in 0..300 {
-            let crowd = (seed == 0 && number == 150).then_some(1_500);
+            let crowd = (crowded && number == 150).then_some(1_500);
             let context = format!("seed {seed}, call {number}");
             // The bulk of a crowd is not reachable: every thousandth store of it is looked at.
             prefixes += run.step(
@@ -39,14 +40,16 @@ fn every_prefix_of_the_stores_is_old_or_new() {
 
 #[test]
 fn every_prefix_of_the_stores_is_adopted() {
-    let scratch = tempfile::tempdir_in("/dev/shm").unwrap();
-    let options = options(scratch.path(), 40);
-    let mut run = Run::start(40);
-    run.adopt = Some(options);
-    let mut random = Random(99);
     let mut prefixes = 0;
-    for number in 0..100 {
-        prefixes += run.step(&format!("call {number}"), 1, |run| run.call(&mut random));
+    for seed in seeds(99..100) {
+        let scratch = tempfile::tempdir_in("/dev/shm").unwrap();
+        let mut run = Run::start(40);
+        run.adopt = Some(options(scratch.path(), 40));
+        let mut random = Random(seed);
+        for number in 0..100 {
+            let context = format!("seed {seed}, call {number}");
+            prefixes += run.step(&context, 1, |run| run.call(&mut random));
+        }
     }
     assert!(prefixes > 500, "{prefixes}");
 }
@@ -54,7 +57,7 @@ fn every_prefix_of_the_stores_is_adopted() {
 /// The writer against a map: after every call each name is told as the map has it.
 #[test]
 fn random_calls_agree_with_a_map() {
-    for seed in 10..16 {
+    for seed in seeds(10..16) {
         let mut run = Run::start(1 << 20);
         let mut random = Random(seed);
         for number in 0..500 {

@@ -1,7 +1,7 @@
 //! A writer of held answers and its random calls, each store of which is replayed.
 
 use super::{
-    super::random::Random,
+    super::{process::unlocked, random::Random, replay::reachable::Reachable},
     asking::{NAMES, ask_all},
 };
 use nss_k8s_zone::{
@@ -29,6 +29,8 @@ pub(crate) struct Run {
     after: Image,
     pub(crate) prefix: Image,
     warm: Reader,
+    /// What may not be overwritten.
+    reachable: Reachable,
     /// Where each prefix is adopted.
     pub(crate) adopt: Option<HeldOptions>,
     _directory: tempfile::TempDir,
@@ -43,7 +45,9 @@ impl Run {
         let file = fs::read(writer.path()).unwrap();
         after.fill(&file);
         prefix.fill(&file);
+        let reachable = Reachable::of_held(&prefix);
         Self {
+            reachable,
             writer,
             clock: Instant::now(),
             now,
@@ -140,7 +144,9 @@ impl Run {
         let new = ask_all(&self.after, &Reader::of_held(), self.now);
         for (number, (word, value)) in stores.iter().enumerate() {
             grow_for(&self.prefix, stores.first().filter(|_| number == 0));
+            self.reachable.before(*word, context);
             self.prefix.store(*word, *value);
+            self.reachable.after(&self.prefix, *word, context);
             grow_for(&self.prefix, stores.get(number + 1));
             if number % every != 0 {
                 continue;
@@ -169,7 +175,8 @@ impl Run {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let _ = fs::remove_file(&path);
         fs::write(&path, self.prefix.bytes()).unwrap();
-        let (heir, opened) = HeldWriter::open(options, self.now).unwrap();
+        let opening = unlocked(|| HeldWriter::open(options, self.now));
+        let (heir, opened) = opening.unwrap();
         assert!(
             matches!(opened, HeldOpened::Adopted { .. }),
             "{context}: {opened:?}"

@@ -1,10 +1,13 @@
 //! A process that writes, and is killed for it: this test program, asked for one of its ignored tests.
 
+use nss_k8s_zone::OpenError;
 use std::{
     env,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// Where the writer finds its file; only set in the writer's process.
@@ -137,6 +140,18 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.child.kill().expect("our own child");
         self.child.wait().expect("our own child");
+    }
+}
+
+/// Opens a file whose lock nobody holds but, for a moment, a writer's process that has not begun yet: it
+/// has every descriptor of this one until it runs its program.
+pub(crate) fn unlocked<T>(mut open: impl FnMut() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match open() {
+            Err(OpenError::Locked { .. }) if Instant::now() < deadline => thread::yield_now(),
+            opened => return opened,
+        }
     }
 }
 
