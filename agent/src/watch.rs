@@ -61,7 +61,7 @@ pub struct Watches {
 }
 
 impl Watches {
-    /// A connection for watches, by `kubeconfig` as [`connect`] says. Only reads files.
+    /// A connection for watches, by `kubeconfig` as [`connect()`] says. Only reads files.
     pub async fn connect(kubeconfig: Option<&Path>) -> Result<Server> {
         connect::connect_once(kubeconfig).await
     }
