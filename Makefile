@@ -110,10 +110,15 @@ test-node: prepare guests agent explain ## the image and the chart on a real kub
 	@tests/node/run.sh
 
 .PHONY: bench
-bench: prepare guests agent ## speed: the libraries against libc, the listener against CoreDNS (needs Go)
+bench: export RESULTS ?= $(CURDIR)/docs/benchmarks
+bench: prepare guests agent ## speed: the libraries against libc, the listener against CoreDNS; writes docs/benchmarks (needs Go)
 	@tests/bench/run.sh
 	@tests/bench/external.sh
 	@tests/bench/servers.sh
+
+.PHONY: plots
+plots: ## write the tables and pictures of docs/BENCHMARKS.md anew, from docs/benchmarks/*.csv
+	NSS_K8S_PLOTS=write cargo test --locked --quiet -p nss-k8s-tests --test benchmarks
 
 .PHONY: lint
 lint: ## formatting, clippy in both profiles, rustdoc; warnings are errors

@@ -44,18 +44,20 @@ done
 echo
 echo "getaddrinfo of external names, AF_UNSPEC, ndots:5, three suffixes; medians of $rounds interleaved rounds; $(uname -m), kernel $(uname -r | cut -d- -f1)"
 echo
-echo "| names | processes | libc and CoreDNS: lookups/s | p50, us | p99 | class pod | p50 | p99 | class node | p50 | p99 | pod / libc | node / libc |"
-echo "|---|---|---|---|---|---|---|---|---|---|---|---|---|"
-for heat in cold warm; do
-    for processes in 1 10 100; do
-        row="| $heat | $processes |"
-        for variant in libc pod node; do
-            for figure in rate p50 p99; do row+=" $(median <"$work/$figure.$variant.$heat.$processes") |"; done
+{
+    echo "| names | processes | libc and CoreDNS | p50 | p99 | class \`pod\` | p50 | p99 | class \`node\` | p50 | p99 | pod / libc | node / libc |"
+    echo "|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+    for heat in cold warm; do
+        for processes in 1 10 100; do
+            row="| $heat | $processes |"
+            for variant in libc pod node; do
+                for figure in rate p50 p99; do row+=" $(median <"$work/$figure.$variant.$heat.$processes") |"; done
+            done
+            base=$(median <"$work/rate.libc.$heat.$processes")
+            for variant in pod node; do
+                row+=" $(awk -v a="$(median <"$work/rate.$variant.$heat.$processes")" -v b="$base" 'BEGIN { printf "%.1f", a / b }') |"
+            done
+            echo "$row"
         done
-        base=$(median <"$work/rate.libc.$heat.$processes")
-        for variant in pod node; do
-            row+=" $(awk -v a="$(median <"$work/rate.$variant.$heat.$processes")" -v b="$base" 'BEGIN { printf "%.1f", a / b }') |"
-        done
-        echo "$row"
     done
-done
+} | keep external

@@ -10,11 +10,12 @@ top=$(cd "$here/../.." && pwd)
 export PATH=$PATH:/usr/sbin
 rounds=${ROUNDS:-9} services=${SERVICES:-10000} endpoints=${ENDPOINTS:-15} core=${CORE:-0}
 guests=${NSS_K8S_GUESTS:-$top/build/guests}
+. "$here/keep.sh"
 
 [[ $(id -u) == 0 ]] || { echo "the benches need root: they run in mount and network namespaces of their own" >&2; exit 1; }
 if [[ ${1:-} != --in-pod ]]; then
-    cargo build --locked --quiet --release --manifest-path "$top/Cargo.toml" -p nss-k8s-tests --bin bench-zone
-    export BENCH_ZONE=${CARGO_TARGET_DIR:-$top/target}/release/bench-zone
+    cargo build --locked --quiet --release --manifest-path "$top/Cargo.toml" -p nss-k8s-tests --bin bench-zone --bin bench-zone-figures
+    export PROGRAMS=${CARGO_TARGET_DIR:-$top/target}/release
     exec unshare --mount --net --propagation private -- "$0" --in-pod
 fi
 
@@ -47,7 +48,7 @@ printf 'hosts: files dns\n' >"$work/nsswitch.dns"
 printf 'hosts: files k8s dns\n' >"$work/nsswitch.k8s"
 mkdir "$work/node"
 # Prints one line per name and address of the names that are measured: NAME ADDRESS.
-"$BENCH_ZONE" "$work/node" "$services" "$endpoints" >"$work/names"
+"$PROGRAMS/bench-zone" "$work/node" "$services" "$endpoints" >"$work/names"
 # Where every pod has it: the path that the libraries look at without being told.
 mount -t tmpfs -o mode=0755,size=1m bench-run /run
 mkdir /run/nss-k8s
@@ -136,14 +137,16 @@ ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (a == "-" || b == "-") print "-"; 
 echo
 echo "ns per getaddrinfo + freeaddrinfo, SOCK_STREAM, median of $rounds interleaved rounds; zone: $services services x $endpoints endpoints; $(uname -m), kernel $(uname -r | cut -d- -f1)"
 echo
-echo "| name, family | addresses | libc | DNS server | /etc/hosts | NSS module | shim | DNS / shim | hosts / shim | DNS / NSS |"
-echo "|---|---|---|---|---|---|---|---|---|---|"
-for case in "${cases[@]}"; do
-    for libc in glibc musl; do
-        dns=$(value "$libc dns" "$case") hosts=$(value "$libc hosts" "$case") shim=$(value "$libc shim" "$case") nss=$(value "$libc nss" "$case")
-        echo "| ${case/ /, } | $(<"$work/count.$case") | $libc | $dns | $hosts | $nss | $shim | $(ratio "$dns" "$shim") | $(ratio "$hosts" "$shim") | $(ratio "$dns" "$nss") |"
+{
+    echo "| name | family | addresses | libc | DNS server | /etc/hosts | NSS module | shim | DNS / shim | hosts / shim | DNS / NSS |"
+    echo "|---|---|---|---|---|---|---|---|---|---|---|"
+    for case in "${cases[@]}"; do
+        for libc in glibc musl; do
+            dns=$(value "$libc dns" "$case") hosts=$(value "$libc hosts" "$case") shim=$(value "$libc shim" "$case") nss=$(value "$libc nss" "$case")
+            echo "| ${case/ / | } | $(<"$work/count.$case") | $libc | $dns | $hosts | $nss | $shim | $(ratio "$dns" "$shim") | $(ratio "$hosts" "$shim") | $(ratio "$dns" "$nss") |"
+        done
     done
-done
+} | keep getaddrinfo
 echo
 for case in "api unspec" "api inet"; do
     awk -v label="${case/ /, }" -v ours="$(value "glibc nss" "$case")" -v floor="$(value "glibc constant" "$case")" \
@@ -170,3 +173,7 @@ if command -v valgrind >/dev/null; then
         done
     done
 fi
+
+echo
+echo "the zone by itself, of one thread's CPU time:"
+taskset -c "$core" "$PROGRAMS/bench-zone-figures" 10000 100000 | keep_csv zone

@@ -11,6 +11,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$here/../.." && pwd)
 export PATH=$PATH:/usr/sbin
 guests=${NSS_K8S_GUESTS:-$top/build/guests}
+. "$here/keep.sh"
 server_core=${SERVER_CORE:-0} client_core=${CLIENT_CORE:-1} upstream_core=${UPSTREAM_CORE:-1}
 
 [[ $(id -u) == 0 ]] || { echo "the benches need root: they run in mount and network namespaces of their own" >&2; exit 1; }

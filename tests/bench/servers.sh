@@ -41,13 +41,15 @@ done
 echo
 echo "$names cached external names, medians of $rounds interleaved rounds of $seconds s; $(uname -m), kernel $(uname -r | cut -d- -f1), $("$BENCH_COREDNS" -version | head -1)"
 echo
-echo "| server | UDP: queries/s | queries per CPU second | lost | TCP: queries/s | queries per CPU second | p50 at 500 qps, us | p99 | RSS, MB |"
-echo "|---|---|---|---|---|---|---|---|---|"
-for server in CoreDNS nss-k8s; do
-    lost=$(awk '{ sum += $1 } END { print sum + 0 }' "$work/lost.$server.udp")
-    printf '| %s | %.0f | %.0f | %d | %.0f | %.0f | %.0f | %.0f | %s |\n' "$server" "$(median <"$work/rate.$server.udp")" "$(median <"$work/efficiency.$server.udp")" "$lost" \
-        "$(median <"$work/rate.$server.tcp")" "$(median <"$work/efficiency.$server.tcp")" "$(median <"$work/p50.$server")" "$(median <"$work/p99.$server")" "$(resident "${process[$server]}")"
-done
+{
+    echo "| server | UDP: queries/s | UDP: per CPU second | lost | TCP: queries/s | TCP: per CPU second | p50 (us) at 500 qps | p99 | RSS (MB) |"
+    echo "|---|---|---|---|---|---|---|---|---|"
+    for server in CoreDNS nss-k8s; do
+        lost=$(awk '{ sum += $1 } END { print sum + 0 }' "$work/lost.$server.udp")
+        printf '| %s | %.0f | %.0f | %d | %.0f | %.0f | %.0f | %.0f | %s |\n' "$server" "$(median <"$work/rate.$server.udp")" "$(median <"$work/efficiency.$server.udp")" "$lost" \
+            "$(median <"$work/rate.$server.tcp")" "$(median <"$work/efficiency.$server.tcp")" "$(median <"$work/p50.$server")" "$(median <"$work/p99.$server")" "$(resident "${process[$server]}")"
+    done
+} | keep listener
 for mode in udp tcp; do
     awk -v mode="${mode^^}" -v ours="$(median <"$work/efficiency.nss-k8s.$mode")" -v theirs="$(median <"$work/efficiency.CoreDNS.$mode")" \
         'BEGIN { printf "\n%s: %.1f times the queries per CPU second of CoreDNS\n", mode, ours / theirs }'

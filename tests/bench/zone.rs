@@ -1,9 +1,9 @@
-//! Publishes the zone that the benches look names up in, and measures the zone by itself.
+//! Publishes the zone that the benches look names up in.
 //!
 //! `bench-zone DIRECTORY SERVICES ENDPOINTS` writes `SERVICES` headless services of `ENDPOINTS`
 //! endpoints each into a new zone below DIRECTORY, with a few named ones in the namespace `prod`.
 //! Standard output: `NAME ADDRESS` of each named one, to feed a DNS server and a hosts file with
-//! the same data. Standard error: the zone's own figures.
+//! the same data.
 
 #![allow(
     clippy::std_instead_of_core,
@@ -11,15 +11,14 @@
     reason = "a program for the machine that runs it, never for another process"
 )]
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use nss_k8s_zone::{
-    Address, Config, Endpoint, Families, Family, Found, LibcOs, Name, Now, Options, Port, Protocol,
-    Reader, ServiceBody, ServiceKey, Slice, SliceId, Writer,
+    Address, Config, Endpoint, Family, Now, Options, Port, Protocol, ServiceBody, ServiceKey,
+    Slice, SliceId, Writer,
 };
 use std::{
-    ffi::CString,
     net::{Ipv4Addr, Ipv6Addr},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 /// Services per namespace: what a large cluster shows.
@@ -39,12 +38,6 @@ fn main() -> Result<()> {
     let endpoints: usize = endpoints.parse().context("ENDPOINTS")?;
 
     let options = Options::new(&directory, "cluster.local");
-    let path = CString::new(
-        options
-            .zone_path()
-            .to_str()
-            .context("the path is not UTF-8")?,
-    )?;
     let (mut writer, _) = Writer::open(options)?;
     // Nobody beats while the benches run.
     writer.configure(&Config {
@@ -54,7 +47,7 @@ fn main() -> Result<()> {
         ..Config::default()
     })?;
     publish_named(&mut writer, endpoints)?;
-    let names = publish_many(&mut writer, services, endpoints)?;
+    publish_many(&mut writer, services, endpoints)?;
     let now = Now(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
     writer.beat(now);
     writer.set_synced(now);
@@ -66,26 +59,6 @@ fn main() -> Result<()> {
         statistics.slices,
         statistics.bytes as f64 / 1e6,
         statistics.used_bytes as f64 / 1e6
-    );
-    let reader = Reader::new();
-    let hot = vec!["api.prod.svc.cluster.local".to_owned()];
-    let misses = vec!["www.example.com.svc.cluster.local".to_owned()];
-    eprintln!(
-        "zone: hot hit {:.0} ns",
-        lookups(&reader, &path, now, &hot, 2_000_000)?
-    );
-    eprintln!(
-        "zone: search-list miss {:.0} ns",
-        lookups(&reader, &path, now, &misses, 2_000_000)?
-    );
-    eprintln!(
-        "zone: {} names in random order, {endpoints} addresses each, {:.0} ns",
-        names.len(),
-        lookups(&reader, &path, now, &names, 2_000_000)?
-    );
-    eprintln!(
-        "zone: one changed slice of {endpoints} endpoints {:.2} us",
-        changes(&mut writer, services, endpoints)?
     );
     Ok(())
 }
@@ -134,14 +107,13 @@ fn publish_named(writer: &mut Writer, endpoints: usize) -> Result<()> {
     Ok(())
 }
 
-/// The crowd around them; returns its absolute names in random order.
-fn publish_many(writer: &mut Writer, services: usize, endpoints: usize) -> Result<Vec<String>> {
+/// The crowd around them.
+fn publish_many(writer: &mut Writer, services: usize, endpoints: usize) -> Result<()> {
     let port = Port {
         name: "web".to_owned(),
         protocol: Protocol::Tcp,
         number: 80,
     };
-    let mut names = Vec::with_capacity(services);
     for number in 0..services {
         let namespace = format!("team-{}", number / PER_NAMESPACE);
         if number % PER_NAMESPACE == 0 {
@@ -159,17 +131,8 @@ fn publish_many(writer: &mut Writer, services: usize, endpoints: usize) -> Resul
             SliceId(1),
             &slice((number * endpoints) as u32, endpoints, &port),
         )?;
-        names.push(format!("{key}.svc.cluster.local"));
     }
-    // A fixed shuffle (Fisher-Yates over a linear congruence), so that runs compare.
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    for at in (1..names.len()).rev() {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        names.swap(at, (state >> 33) as usize % (at + 1));
-    }
-    Ok(names)
+    Ok(())
 }
 
 /// `endpoints` addresses from `first` on in 10.128.0.0/9.
@@ -185,66 +148,6 @@ fn slice(first: u32, endpoints: usize, port: &Port) -> Slice {
             .map(|number| Endpoint::ready(address(number)))
             .collect(),
     }
-}
-
-/// Median of nine runs: nanoseconds for one lookup of A and AAAA.
-fn lookups(
-    reader: &Reader,
-    path: &CString,
-    now: Now,
-    names: &[String],
-    total: usize,
-) -> Result<f64> {
-    let mut room = [Address::UNSPECIFIED; 64];
-    let mut canonical = Name::EMPTY;
-    let mut runs = Vec::new();
-    for _ in 0..9 {
-        let count = total / 9;
-        let start = Instant::now();
-        for name in names.iter().cycle().take(count) {
-            let found = reader
-                .read(&LibcOs, path, now, |zone| {
-                    zone.addresses(name.as_bytes(), Families::BOTH, &mut room, &mut canonical)
-                })
-                .map_err(|why| anyhow::anyhow!("{name}: {why:?}"))?;
-            ensure!(
-                matches!(found, Found::Answer { .. } | Found::NxDomain),
-                "{name}: {found:?}"
-            );
-        }
-        runs.push(start.elapsed().as_nanos() as f64 / count as f64);
-    }
-    runs.sort_by(f64::total_cmp);
-    Ok(runs[runs.len() / 2])
-}
-
-/// Microseconds for one changed slice, epochs advanced as the agent does.
-fn changes(writer: &mut Writer, services: usize, endpoints: usize) -> Result<f64> {
-    let port = Port {
-        name: "web".to_owned(),
-        protocol: Protocol::Tcp,
-        number: 80,
-    };
-    let keys = (0..services)
-        .map(|number| {
-            ServiceKey::new(
-                &format!("service-{number}"),
-                &format!("team-{}", number / PER_NAMESPACE),
-            )
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let start = Instant::now();
-    for (number, key) in keys.iter().enumerate() {
-        writer.put_slice(
-            key,
-            SliceId(1),
-            &slice((number * endpoints + 1) as u32, endpoints, &port),
-        )?;
-        if number % 1_000 == 0 {
-            writer.advance(Instant::now());
-        }
-    }
-    Ok(start.elapsed().as_nanos() as f64 / 1e3 / services as f64)
 }
 
 /// fd00:10:96::`last`.

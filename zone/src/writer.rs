@@ -165,6 +165,8 @@ pub struct Statistics {
     pub services: u64,
     /// Endpoint slices.
     pub slices: u64,
+    /// Bytes that this writer has stored in the file since it opened it; 0 of a [`Dump`].
+    pub written_bytes: u64,
     /// Commits since the file was created.
     pub serial: u64,
     /// Reclaim epoch.
@@ -370,6 +372,7 @@ impl Writer {
             namespaces: self.zone.counts.namespaces,
             services: self.zone.counts.services,
             slices: self.zone.counts.slices,
+            written_bytes: heap.memory.written_bytes(),
             serial: heap.memory.load(AT_SERIAL),
             epoch: heap.memory.load(AT_EPOCH),
             incomplete: self.zone.index.incomplete,

@@ -120,6 +120,7 @@ impl Dump {
                 namespaces: scan.counts.namespaces,
                 services: scan.counts.services,
                 slices: scan.counts.slices,
+                written_bytes: 0,
                 serial: load(AT_SERIAL)?,
                 epoch: load(AT_EPOCH)?,
                 incomplete: scan.index.incomplete,

@@ -5,7 +5,7 @@ use crate::{
     sync::{AtomicU64, Ordering, Step, fence, leaves_out},
     words::Words,
 };
-use core::ptr::NonNull;
+use core::{cell::Cell, ptr::NonNull};
 use std::{fs::File, io, os::fd::AsRawFd};
 
 /// A file mapped for writing, or (in proofs) words that somebody else keeps.
@@ -16,6 +16,8 @@ pub(crate) struct Memory {
     /// Words that are mapped, and may come to be backed.
     window: usize,
     file: Option<File>,
+    /// Words stored by this writer.
+    stored: Cell<u64>,
     #[cfg(feature = "proofs")]
     log: core::cell::RefCell<Option<Vec<(usize, u64)>>>,
 }
@@ -50,6 +52,7 @@ impl Memory {
             count,
             window: bytes / WORD,
             file: Some(file),
+            stored: Cell::new(0),
             #[cfg(feature = "proofs")]
             log: core::cell::RefCell::default(),
         })
@@ -63,6 +66,7 @@ impl Memory {
             count: count.min(words.len()),
             window: words.len(),
             file: None,
+            stored: Cell::new(0),
             #[cfg(feature = "proofs")]
             log: core::cell::RefCell::default(),
         }
@@ -91,7 +95,13 @@ impl Memory {
         if let Some(log) = self.log.borrow_mut().as_mut() {
             log.push((at, value));
         }
+        self.stored.set(self.stored.get().wrapping_add(1));
         self.word(at).store(value, order);
+    }
+
+    /// Bytes stored by this writer, repetitions included.
+    pub(crate) const fn written_bytes(&self) -> u64 {
+        self.stored.get().wrapping_mul(WORD as u64)
     }
 
     /// Stores one word that makes all words stored before it visible to readers that acquire.
