@@ -6,10 +6,14 @@
 //!     what a reader may touch                      a real file would raise SIGBUS
 //! ```
 
+mod chains;
+mod counted;
 mod reachable;
 mod rules;
 mod sample;
 
+pub use chains::Chains;
+pub use counted::{Counted, words_read};
 pub use reachable::{Extents, held_extents, zone_extents};
 pub use rules::{apply_rules, config_record};
 pub use sample::{

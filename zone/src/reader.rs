@@ -330,6 +330,10 @@ pub(crate) fn attempt<T>(
         0 | state::SUPERSEDED => return Err(Retry::Left),
         _ => return Err(Retry::Pass(Unavailable::Syncing)),
     }
+    // No writer stores such an epoch: what it might lead to is not looked at four times.
+    if begin < 2 {
+        return Err(Retry::Again);
+    }
     let root = load(AT_ROOT).map_err(Retry::Pass)?;
     let config = load(AT_CONFIG).map_err(Retry::Pass)?;
     // Pairs with the release stores that committed the region and the configuration.
@@ -387,7 +391,7 @@ fn is_consistent(words: Words<'_>, begin: u64) -> Option<bool> {
         end.wrapping_sub(begin)
     };
     let in_force = Root::unpack(root).main_lines != 0 && words.load(AT_STATE)? == state::LIVE;
-    Some(begin >= 2 && moved <= 1 && (in_force || leaves_out(Step::Recheck)))
+    Some(moved <= 1 && (in_force || leaves_out(Step::Recheck)))
 }
 
 /// See [`Snapshot::stamp`]: where the zone is mapped, its epoch, and where its configuration is.

@@ -382,6 +382,11 @@ impl<'z> Addresses<'z> {
             count,
         })
     }
+
+    /// How many words are read for all of them: each IPv4 address reads its own.
+    pub(crate) fn cost(&self) -> usize {
+        self.count.max(self.words.len())
+    }
 }
 
 impl Iterator for Addresses<'_> {

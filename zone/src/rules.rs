@@ -47,6 +47,8 @@ pub(crate) struct StoredRule {
 /// The rules from a record's word on, each `None` from the first malformed or unknown one on.
 pub(crate) struct StoredRules<'z> {
     words: Words<'z>,
+    /// The word that counts them.
+    start: usize,
     at: usize,
     left: usize,
     /// Past it is no word of theirs, however many there are.
@@ -58,14 +60,22 @@ impl<'z> StoredRules<'z> {
     pub(crate) fn load(words: Words<'z>, at: usize) -> Option<Self> {
         const MOST: usize = rule::MAX_TEXT / WORD + rule::MAX_COUNT * 3;
         let left = usize::from(words.load(at)? as u16);
+        let start = at;
         let at = at.wrapping_add(1);
         let end = at.wrapping_add(MOST);
         Some(Self {
             words,
+            start,
             at,
             left,
             end,
         })
+    }
+
+    /// The words of those that were walked over.
+    pub(crate) fn walked(&self) -> usize {
+        // Past the end is only the rule that ended the walk.
+        self.at.min(self.end).wrapping_sub(self.start)
     }
 
     fn step(&mut self) -> Option<StoredRule> {
@@ -106,7 +116,7 @@ impl Iterator for StoredRules<'_> {
 /// Rewriting is left out where `rewrites` is false; `guarded` is the namespace that the name must
 /// not reach if it is guarded. `None`: a malformed or unknown rule.
 pub(crate) fn apply(
-    rules: StoredRules<'_>,
+    rules: &mut StoredRules<'_>,
     rewrites: bool,
     guarded: Option<&[u8]>,
     name: &mut Name,

@@ -3,7 +3,6 @@
 use crate::{
     Address, Family,
     layout::{WORD, bits, config, kind},
-    place::ends_with_labels,
     record::granule_word,
     rules::StoredRules,
     words::Words,
@@ -212,16 +211,5 @@ impl Settings {
             at = text.wrapping_add(length.div_ceil(WORD));
         }
         StoredRules::load(words, at)
-    }
-
-    /// Whether `name` is at or below an excepted suffix; `None` past the end.
-    pub(crate) fn excepts(&self, words: Words<'_>, name: &[u8]) -> Option<bool> {
-        for text in self.suffix_texts(words) {
-            let (at, length) = text?;
-            if ends_with_labels(words, name, at, length)?.is_some() {
-                return Some(true);
-            }
-        }
-        Some(false)
     }
 }

@@ -12,10 +12,10 @@ use crate::{
     Address, Ask, Families, Family, Found, Name, Now, Unavailable,
     hash::{Hash, Seed},
     layout::{
-        AT_UPDATED, AT_VIEW, EMPTY, LINE_WORDS, MAX_PROBE_LINES, REGION_INCOMPLETE, Root, config,
-        kind,
+        AT_UPDATED, AT_VIEW, EMPTY, LINE_WORDS, MAX_PROBE_LINES, REGION_INCOMPLETE, Root, WORD,
+        config, kind,
     },
-    place::{Place, place},
+    place::{Place, ends_with_labels, place},
     record::Head,
     rules::{self, Ruling},
     settings::{External, Settings},
@@ -28,9 +28,12 @@ use core::cell::Cell;
 pub const MAX_ADDRESSES: usize = 4096;
 /// CNAMEs followed inside the zone.
 pub const MAX_CHAIN: usize = 8;
-/// Words that one lookup may visit: more than the largest service needs (5,000 endpoints, each
-/// looked at a few times), little enough to end soon on a hostile file.
-const BUDGET: u32 = 1 << 18;
+/// What one attempt may spend: more than the largest service needs (5,000 endpoints), little enough to
+/// end soon on a hostile file. A word costs [`WORD_COST`], a caller's step one. The rest of 64 Ki
+/// words is for what every question reads without paying: the short way shall not count.
+const BUDGET: u32 = 48 * 1024 * WORD_COST;
+/// See [`BUDGET`].
+const WORD_COST: u32 = 4;
 
 /// The zone inside one attempt of [`Reader::read`](crate::Reader::read). Everything read from it may
 /// be torn until that returns `Ok`: copy out, act later.
@@ -133,7 +136,10 @@ impl<'z> Snapshot<'z> {
 
     /// Whether the configuration refuses this library build.
     pub fn refuses_build(&self, build: u64) -> bool {
-        self.settings.refuses(self.words, build).unwrap_or_else(|| {
+        let refuses = self
+            .charge(self.settings.builds())
+            .and_then(|()| self.settings.refuses(self.words, build));
+        refuses.unwrap_or_else(|| {
             self.failed.set(true);
             true
         })
@@ -200,8 +206,12 @@ impl<'z> Snapshot<'z> {
             }
             _ => None,
         };
-        let rules = self.settings.rules(self.words)?;
-        rules::apply(rules, rewrites, guarded, name)
+        self.charge(self.settings.suffixes())?;
+        let mut rules = self.settings.rules(self.words)?;
+        let ruling = rules::apply(&mut rules, rewrites, guarded, name);
+        // A text is looked for, and another put in its place.
+        self.charge(rules.walked().saturating_mul(2))?;
+        ruling
     }
 
     /// The zone's TTL in seconds.
@@ -269,7 +279,7 @@ impl<'z> Snapshot<'z> {
 
     /// What the SRV records of `name` are made of, in no order and with repetitions: port (`None`
     /// of an endpoint that has none: there is no record, but it counts in the weight), target and
-    /// one of its addresses. `visit` returns what it cost, in words that it looked at. The count of
+    /// one of its addresses. `visit` returns what it cost, in steps: a few hundred thousand are granted. The count of
     /// [`Found::Answer`] is how many share the weight ([`Srv::weight_among`]).
     pub fn each_service(
         &self,
@@ -314,9 +324,19 @@ impl<'z> Snapshot<'z> {
 
     /// Pays for `count` words; `None` when the budget is used up.
     fn charge(&self, count: usize) -> Option<()> {
+        self.charge_steps(count.saturating_mul(WORD_COST as usize))
+    }
+
+    /// Pays for `count` steps of a caller's; `None` when the budget is used up.
+    fn charge_steps(&self, count: usize) -> Option<()> {
         let left = self.budget.get().checked_sub(u32::try_from(count).ok()?)?;
         self.budget.set(left);
         Some(())
+    }
+
+    /// Pays for a text of `length` bytes that is compared or copied, and for a word that leads to it.
+    fn charge_text(&self, length: usize) -> Option<()> {
+        self.charge((length / WORD).saturating_add(2))
     }
 
     /// What an absent name is, now that the zone has been searched completely.
@@ -332,11 +352,18 @@ impl<'z> Snapshot<'z> {
 
     /// Whether an excepted suffix covers `name`.
     fn is_excepted(&self, name: &[u8]) -> Option<bool> {
-        if self.settings.suffixes() == 0 {
-            return Some(false);
+        for text in self.settings.suffix_texts(self.words) {
+            let (at, length) = text?;
+            self.charge(1)?;
+            if name.len() < length {
+                continue;
+            }
+            self.charge_text(length)?;
+            if ends_with_labels(self.words, name, at, length)?.is_some() {
+                return Some(true);
+            }
         }
-        self.charge(self.settings.suffixes())?;
-        self.settings.excepts(self.words, name)
+        Some(false)
     }
 
     /// The record of `key`. Loads of a record's words come after the load of its slot: the acquire
@@ -358,7 +385,7 @@ impl<'z> Snapshot<'z> {
                     if head.is_of(self.words, key)? {
                         return Some(Lookup::Present(head));
                     }
-                    self.charge(LINE_WORDS)?;
+                    self.charge_text(key.len())?;
                 }
             }
             if is_last {
@@ -368,6 +395,7 @@ impl<'z> Snapshot<'z> {
                     Lookup::Absent
                 });
             }
+            self.charge(LINE_WORDS)?;
             line = next_line(line, self.root.main_lines);
         }
         Some(Lookup::Incomplete)

@@ -1,7 +1,12 @@
-//! The atomics of the zone, from one place: `core`'s, or loom's under `--cfg loom`.
+//! The atomics of the zone, from one place: `core`'s, those that count for the proofs, or loom's under
+//! `--cfg loom`.
 
+#[cfg(all(feature = "proofs", not(loom)))]
+pub(crate) use crate::proofs::Counted as AtomicU64;
+#[cfg(not(any(feature = "proofs", loom)))]
+pub(crate) use core::sync::atomic::AtomicU64;
 #[cfg(not(loom))]
-pub(crate) use core::sync::atomic::{AtomicU64, Ordering, fence};
+pub(crate) use core::sync::atomic::{Ordering, fence};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
 

@@ -23,5 +23,5 @@ pub fn apply_rules(record: &[u64], relative: Option<&[u8]>, name: &mut Name) -> 
     if !settings.has_rules() {
         return Some(Ruling::Unruled);
     }
-    apply(settings.rules(words)?, true, relative, name)
+    apply(&mut settings.rules(words)?, true, relative, name)
 }

@@ -4,10 +4,13 @@ use super::{FAMILIES, Lookup, MAX_ADDRESSES, MAX_CHAIN, Snapshot};
 use crate::{
     Address, Ask, Families, Found, Name, dashed,
     hash::fnv1a,
-    layout::{config, kind},
+    layout::{WORD, config, kind},
     place::{Below, Place, place},
-    record::{Chunk, Head, Ports},
+    record::{Chunk, Head, PortView, Ports},
 };
+
+/// Words that one name in a chain of CNAMEs may cost: its text, its apex, two lines and two records.
+const STEP: usize = 160;
 
 impl Snapshot<'_> {
     /// A and AAAA of the service with the key `<service>.<namespace>`; `None` where that is not all
@@ -62,6 +65,7 @@ impl Snapshot<'_> {
         canonical: &mut Name,
     ) -> Option<Found> {
         for _ in 0..MAX_CHAIN {
+            self.charge(STEP)?;
             canonical.clear();
             self.append_target(alias, canonical)?;
             match self.step(canonical.as_bytes(), families, room, &mut alias)? {
@@ -212,15 +216,16 @@ impl Snapshot<'_> {
         let mut filler = Filler::new(room);
         let mut exists = false;
         for granule in head.chunk_granules(self.words)? {
-            let chunk = Chunk::load(self.words, granule)?;
-            self.charge(chunk.served.saturating_add(4))?;
+            let chunk = self.chunk(granule)?;
             if chunk.served == 0 || !self.chunk_matches(&chunk, wanted)? {
                 continue;
             }
             exists = true;
             // `_tcp.<service>` has names below it, but no data.
             if families.contains(chunk.family) && !matches!(wanted, Wanted::Protocol(_)) {
-                for address in chunk.served_addresses(self.words)? {
+                let addresses = chunk.served_addresses(self.words)?;
+                self.charge(addresses.cost())?;
+                for address in addresses {
                     filler.push(address);
                 }
             }
@@ -253,15 +258,28 @@ impl Snapshot<'_> {
             }
             let matches = match name {
                 None => true,
-                Some(name) => {
-                    port.name_length == name.len() && self.words.holds(port.name_at, name)?
-                }
+                Some(name) => self.is_named(&port, name)?,
             };
             if matches {
                 return Some(true);
             }
         }
         Some(false)
+    }
+
+    /// Whether `name` is the port's.
+    pub(super) fn is_named(&self, port: &PortView, name: &[u8]) -> Option<bool> {
+        if port.name_length != name.len() {
+            return Some(false);
+        }
+        self.charge((name.len() / WORD).saturating_add(1))?;
+        self.words.holds(port.name_at, name)
+    }
+
+    /// The chunk at `granule`.
+    pub(super) fn chunk(&self, granule: u32) -> Option<Chunk> {
+        self.charge(4)?;
+        Chunk::load(self.words, granule)
     }
 
     /// The addresses of the ready endpoints whose host name (or dashed address, where they have
@@ -278,16 +296,20 @@ impl Snapshot<'_> {
         let hash = fnv1a(label);
         let dashed = canonical_dashed(label);
         for granule in head.chunk_granules(self.words)? {
-            let chunk = Chunk::load(self.words, granule)?;
-            self.charge(chunk.endpoints.saturating_add(4))?;
-            for (index, address) in chunk.addresses(self.words)?.enumerate() {
+            let chunk = self.chunk(granule)?;
+            let addresses = chunk.addresses(self.words)?;
+            // Each has a name, and may be ready.
+            let attributes = chunk.endpoints.saturating_mul(2);
+            self.charge(addresses.cost().saturating_add(attributes))?;
+            for (index, address) in addresses.enumerate() {
                 let name = chunk.hostname(self.words, index)?;
                 let matches = if name.length == 0 {
                     dashed == Some(address)
                 } else {
-                    name.hash == hash
-                        && name.length == label.len()
-                        && self.words.holds(name.at, label)?
+                    name.hash == hash && name.length == label.len() && {
+                        self.charge_text(label.len())?;
+                        self.words.holds(name.at, label)?
+                    }
                 };
                 if !matches || !chunk.is_ready(self.words, index)? {
                     continue;
@@ -298,7 +320,7 @@ impl Snapshot<'_> {
                     if index >= chunk.served && filler.has(&address) {
                         continue;
                     }
-                    self.charge(if index >= chunk.served {
+                    self.charge_steps(if index >= chunk.served {
                         filler.count
                     } else {
                         0

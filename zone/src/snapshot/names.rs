@@ -62,6 +62,7 @@ impl Snapshot<'_> {
                     return None;
                 }
                 let at = self.root.main_word(0).wrapping_add(number as usize);
+                self.charge(4)?;
                 let granule = self.words.load(at)? as u32;
                 if granule > 1 {
                     if !leaves_out(Step::SlotFence) {
@@ -78,6 +79,7 @@ impl Snapshot<'_> {
             if is_last {
                 return Some(Hints::All);
             }
+            self.charge(LINE_WORDS)?;
             line = next_line(line, self.root.ptr_lines);
         }
         Some(Hints::Overflow)
@@ -88,10 +90,9 @@ impl Snapshot<'_> {
         if head.kind() != kind::SERVICE || !head.is_known() {
             return Some(());
         }
-        if head
-            .addresses(self.words, address.family)?
-            .any(|own| own == *address)
-        {
+        let mut addresses = head.addresses(self.words, address.family)?;
+        self.charge(addresses.cost())?;
+        if addresses.any(|own| own == *address) {
             let mut name = Name::EMPTY;
             self.append_service(head, &mut name)?;
             names.push(&name);
@@ -105,14 +106,18 @@ impl Snapshot<'_> {
             return Some(());
         }
         for granule in head.chunk_granules(self.words)? {
-            let chunk = Chunk::load(self.words, granule)?;
+            let chunk = self.chunk(granule)?;
             if chunk.family != address.family {
-                self.charge(4)?;
                 continue;
             }
-            self.charge(chunk.endpoints.saturating_add(4))?;
-            for (index, endpoint) in chunk.addresses(self.words)?.enumerate() {
-                if endpoint == *address && chunk.is_ready(self.words, index)? {
+            let addresses = chunk.addresses(self.words)?;
+            self.charge(addresses.cost())?;
+            for (index, endpoint) in addresses.enumerate() {
+                if endpoint != *address {
+                    continue;
+                }
+                self.charge(1)?;
+                if chunk.is_ready(self.words, index)? {
                     let mut name = Name::EMPTY;
                     self.append_endpoint(&chunk, index, &endpoint, &mut name)?;
                     self.append_service(head, &mut name)?;
@@ -132,6 +137,7 @@ impl Snapshot<'_> {
         name: &mut Name,
     ) -> Option<()> {
         let label = chunk.hostname(self.words, index)?;
+        self.charge_text(label.length)?;
         if label.length == 0 {
             dashed::format(address, name).then_some(())?;
         } else {
@@ -145,7 +151,8 @@ impl Snapshot<'_> {
         self.words
             .append_to(head.key_at(), head.key_length(), name)?;
         name.push(b".svc.").then_some(())?;
-        self.append_apex(name)
+        self.append_apex(name)?;
+        self.charge_text(name.as_bytes().len())
     }
 
     /// Appends the apex; `None` past the end.

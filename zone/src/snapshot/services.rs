@@ -5,7 +5,7 @@ use crate::{
     Address, Ask, Families, Found, Name,
     layout::kind,
     place::{Below, Place, place},
-    record::{Chunk, Head, PortView, Ports},
+    record::{Head, PortView, Ports},
 };
 
 /// One SRV record (RFC 2782).
@@ -60,7 +60,7 @@ impl Snapshot<'_> {
                 let found = self.find_addresses(name, Families::BOTH, &mut address, &mut target)?;
                 if let (Found::Answer { .. }, [address]) = (found, address) {
                     target.push(name).then_some(())?;
-                    self.charge(visit(Some(0), &target, &address))?;
+                    self.charge_steps(visit(Some(0), &target, &address))?;
                 }
                 found
             }
@@ -117,10 +117,13 @@ impl Snapshot<'_> {
     /// Ports of the endpoints, once per endpoint.
     fn endpoint_services(&self, head: &Head, below: Below<'_>, tour: &mut Tour<'_>) -> Option<()> {
         let of_port = matches!(below, Below::Port { .. });
+        let mut owner = Name::new();
+        self.append_service(head, &mut owner)?;
         for granule in head.chunk_granules(self.words)? {
-            let chunk = Chunk::load(self.words, granule)?;
-            self.charge(chunk.served.saturating_add(4))?;
-            for (index, address) in chunk.served_addresses(self.words)?.enumerate() {
+            let chunk = self.chunk(granule)?;
+            let addresses = chunk.served_addresses(self.words)?;
+            self.charge(addresses.cost())?;
+            for (index, address) in addresses.enumerate() {
                 let mut target = Name::new();
                 self.append_endpoint(&chunk, index, &address, &mut target)?;
                 if let Below::Endpoint(label) = below
@@ -129,10 +132,10 @@ impl Snapshot<'_> {
                     continue;
                 }
                 tour.exists |= !of_port;
-                self.append_service(head, &mut target)?;
+                target.push(owner.as_bytes()).then_some(())?;
                 if chunk.ports == 0 && !of_port {
                     // CoreDNS counts an endpoint without ports, though it has no record.
-                    self.charge(tour.show(None, &target, &address))?;
+                    self.charge_steps(tour.show(None, &target, &address))?;
                 }
                 self.show_ports(chunk.ports(self.words), below, &target, &address, tour)?;
             }
@@ -151,9 +154,10 @@ impl Snapshot<'_> {
         tour: &mut Tour<'_>,
     ) -> Option<()> {
         for port in ports {
+            self.charge(1)?;
             let port = port?;
             if self.port_matches(&port, below)? {
-                self.charge(tour.show(Some(port.number), target, address))?;
+                self.charge_steps(tour.show(Some(port.number), target, address))?;
             }
         }
         Some(())
@@ -166,9 +170,8 @@ impl Snapshot<'_> {
         };
         Some(
             port.protocol_label() == protocol
-                && port.name_length == name.len()
                 && port.name_length != 0
-                && self.words.holds(port.name_at, name)?,
+                && self.is_named(port, name)?,
         )
     }
 }
@@ -188,7 +191,7 @@ struct Tour<'v> {
 }
 
 impl Tour<'_> {
-    /// Shows one; returns what that cost, in words.
+    /// Shows one; returns what that cost, in steps.
     #[inline(never)]
     fn show(&mut self, port: Option<u16>, target: &Name, address: &Address) -> usize {
         self.exists = true;
@@ -210,9 +213,9 @@ impl<'r> List<'r> {
         Self { room, kept: 0 }
     }
 
-    /// Adds one unless it is known; returns what that cost, in words.
+    /// Adds one unless it is known; returns what that cost, in steps.
     pub(super) fn push(&mut self, port: u16, target: &Name) -> usize {
-        let cost = (self.kept / 64).saturating_add(1);
+        let cost = (self.kept / 512).saturating_add(1);
         let mut known = self.room.iter().take(self.kept);
         if known.any(|srv| srv.port == port && srv.target == *target) {
             return cost;

@@ -27,9 +27,9 @@ fn ruled(rules: &[Rule], rewrites: bool, name: &str) -> (Ruling, String, bool) {
     let mut text = Name::EMPTY;
     assert!(text.push(name.as_bytes()));
     let rules = || settings.rules(words).unwrap();
-    let ruling = apply(rules(), rewrites, None, &mut text).unwrap();
+    let ruling = apply(&mut rules(), rewrites, None, &mut text).unwrap();
     let label = Some(name.as_bytes());
-    let guarded = apply(rules(), false, label, &mut Name::new()) == Some(Ruling::Guarded);
+    let guarded = apply(&mut rules(), false, label, &mut Name::new()) == Some(Ruling::Guarded);
     let text = String::from_utf8(text.as_bytes().to_vec()).unwrap();
     (ruling, text, guarded)
 }
@@ -308,8 +308,8 @@ proptest! {
         let words = Words::new(&words);
         let mut text = Name::EMPTY;
         prop_assert!(text.push(name.as_bytes()));
-        if let Some(rules) = StoredRules::load(words, 0) {
-            let _ = apply(rules, true, Some(name.as_bytes()), &mut text);
+        if let Some(mut rules) = StoredRules::load(words, 0) {
+            let _ = apply(&mut rules, true, Some(name.as_bytes()), &mut text);
         }
     }
 }
