@@ -63,8 +63,19 @@ pub(crate) fn place<'n>(words: Words<'_>, name: &'n [u8]) -> Option<Place<'n>> {
     Some(match ends_with_labels(words, name, AT_APEX, apex_length)? {
         None => Place::Outside,
         Some([]) => Place::NoData,
+        Some(relative) if is_own_server(words, relative, apex_length)? => Place::NotHeld,
         Some(relative) => below_apex(relative),
     })
+}
+
+/// Whether a name relative to the apex begins with the whole name of CoreDNS's own server, which is
+/// what CoreDNS compares: it answers `ns.dns.cluster.local.svc.cluster.local`, too.
+fn is_own_server(words: Words<'_>, relative: &[u8], apex_length: usize) -> Option<bool> {
+    let after = relative.strip_prefix(b"ns.dns.");
+    match after.and_then(|after| after.split_at_checked(apex_length)) {
+        Some((apex, [] | [b'.', ..])) => words.holds(AT_APEX, apex),
+        _ => Some(false),
+    }
 }
 
 /// What is left of the suffix of `length` bytes stored at `at`, without the dot between, when `name`

@@ -35,7 +35,22 @@ fn names_that_exist_without_addresses() {
             "{name}"
         );
     }
-    assert_eq!(shop.found("ns.dns.cluster.local"), Found::Ask(Ask::NotHeld));
+    // CoreDNS's own name, and what it takes for that.
+    for name in [
+        "ns.dns.cluster.local",
+        "ns.dns.cluster.local.cluster.local",
+        "ns.dns.cluster.local.shop.svc.cluster.local",
+        "ns.dns.cluster.local.svc.pod.cluster.local",
+    ] {
+        assert_eq!(shop.found(name), Found::Ask(Ask::NotHeld), "{name}");
+    }
+    for name in [
+        "ns.dns.cluster.localx.cluster.local",
+        "x.ns.dns.cluster.local.cluster.local",
+        "ns.dns.svc.cluster.local",
+    ] {
+        assert_eq!(shop.found(name), NXDOMAIN, "{name}");
+    }
     for name in [
         "example.com",
         "cluster.local.example",
