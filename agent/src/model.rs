@@ -11,6 +11,7 @@
 mod adopted;
 mod entities;
 mod exposure;
+mod packed;
 pub mod servers;
 mod service;
 mod sink;
@@ -20,7 +21,7 @@ pub use exposure::{Exposure, KnownNamespace};
 pub use sink::{Flushed, Sink};
 
 use exposure::Shown;
-use nss_k8s_zone::{ServiceKey, SliceId, WriteError};
+use nss_k8s_zone::{ServiceBody, ServiceKey, SliceId, WriteError};
 use service::{Entry, Rule};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -277,13 +278,16 @@ impl Model {
                     Some(_) => {}
                 }
                 let listing = self.feeds.get(&source).is_none_or(|feed| feed.listing);
+                let until = now + self.settings.grace;
+                let entry = self.services.entry(service.clone()).or_default();
+                // Of others the figure is no measure of DNS: their slices are for kube-proxy.
+                let headless = matches!(entry.body(), Some(ServiceBody::Headless { .. }));
                 if let Some(triggered) = of.triggered
+                    && headless
                     && !listing
                 {
                     self.triggers.push(triggered);
                 }
-                let until = now + self.settings.grace;
-                let entry = self.services.entry(service.clone()).or_default();
                 if entry.attach(source, of, until) {
                     self.dirty_services.insert(service);
                 }

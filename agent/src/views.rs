@@ -20,7 +20,7 @@ pub use view::{Shown, View};
 
 use crate::{config::Class, model::Held, table::Table};
 use anyhow::{Context, Result};
-use nss_k8s_zone::{Dump, Entry, Former, Now, Opened, Options, State, Statistics, Writer};
+use nss_k8s_zone::{Entry, Former, Now, Opened, Options, State, Statistics, Writer};
 use std::time::{Duration, Instant};
 
 /// How long processes are left where they are when nobody says that the directories are linked.
@@ -100,19 +100,25 @@ impl Views {
         for class in classes {
             let wanted = Wanted::of_class(class.clone());
             let options = this.options_of(&wanted.name);
-            let alive = Dump::open(&options.zone_path()).map_or(Now(0), |zone| zone.alive());
             let (view, opened) = View::open(options, wanted)?;
             // Where the default's file could not go on, another class's may have.
-            if matches!(opened, Opened::Adopted { .. }) && !this.adopted {
-                source = this.views.len();
-                this.adopted = true;
+            if matches!(opened, Opened::Adopted { .. }) {
+                this.alive_before.0 = this.alive_before.0.max(view.writer.alive().0);
+                if !this.adopted {
+                    source = this.views.len();
+                    this.adopted = true;
+                }
             }
-            this.alive_before.0 = this.alive_before.0.max(alive.0);
             this.views.push(view);
         }
-        let (entries, incomplete) = this.views.get(source).map_or((Vec::new(), false), |view| {
-            (view.entries(), view.statistics().incomplete)
-        });
+        let published = crate::switch::published_classes(&this.options.directory);
+        let is_alone = this.views.len() == 1 && published.iter().all(|name| this.has(name));
+        let (entries, incomplete) = match this.views.get(source) {
+            // A large zone is many entries: not read where nobody wants them.
+            Some(view) if is_alone => (Vec::new(), view.statistics().incomplete),
+            Some(view) => (view.entries(), view.statistics().incomplete),
+            None => (Vec::new(), false),
+        };
         for (index, view) in this.views.iter_mut().enumerate() {
             if index != source {
                 view.become_equal(&entries, incomplete);
@@ -261,7 +267,7 @@ impl Views {
     /// What the zones hold.
     pub fn held(&self) -> Held {
         let mut held = Held::default();
-        for entry in self.views.first().map(View::entries).unwrap_or_default() {
+        for entry in self.views.iter().take(1).flat_map(View::each_entry) {
             match entry {
                 Entry::Namespace(name) => {
                     held.namespaces.insert(name);

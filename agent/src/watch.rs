@@ -13,6 +13,7 @@ mod decode;
 mod failure;
 mod follow;
 mod journal;
+mod judge;
 mod pause;
 mod transport;
 

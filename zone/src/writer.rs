@@ -307,7 +307,12 @@ impl Writer {
 
     /// Everything held, in no particular order.
     pub fn entries(&self) -> Vec<Entry> {
-        self.zone.entries().collect()
+        self.each_entry().collect()
+    }
+
+    /// The same, decoded one by one: of a large zone they are many.
+    pub fn each_entry(&self) -> impl Iterator<Item = Entry> {
+        self.zone.entries()
     }
 
     /// One service with its slices.
@@ -337,6 +342,11 @@ impl Writer {
     /// The watch is proven healthy at this time.
     pub fn mark_synced(&mut self, now: Now) {
         self.zone.mark_synced(now);
+    }
+
+    /// When a writer was last alive: an earlier one, before the first [`Writer::beat`].
+    pub fn alive(&self) -> Now {
+        self.zone.alive()
     }
 
     /// The writer is alive at this time; call it every few seconds.

@@ -58,7 +58,7 @@ impl Model {
         let slices = is_certain(Source::is_slices);
         let everything = is_certain(|_| true);
         if services {
-            for key in self.adopted.services.drain() {
+            for key in core::mem::take(&mut self.adopted.services) {
                 flushed.note(
                     || ObjectKey::Service(key.clone()),
                     sink.delete_service(&key),
@@ -66,7 +66,7 @@ impl Model {
             }
         }
         if slices {
-            for (key, id) in self.adopted.slices.drain() {
+            for (key, id) in core::mem::take(&mut self.adopted.slices) {
                 flushed.note(
                     || ObjectKey::Service(key.clone()),
                     sink.delete_slice(&key, id),
@@ -74,7 +74,7 @@ impl Model {
             }
         }
         if everything {
-            for name in self.adopted.namespaces.drain() {
+            for name in core::mem::take(&mut self.adopted.namespaces) {
                 let result = sink.delete_namespace(&name);
                 flushed.note(|| ObjectKey::Namespace(name), result);
             }

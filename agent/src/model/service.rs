@@ -1,11 +1,8 @@
 //! One service: its body, its slices by source, and the endpoints that are about to leave.
 
-use super::{Flushed, Held, ObjectKey, Sink, SliceOf, Source, slice_id};
-use nss_k8s_zone::{Address, Endpoint, Family, Port, ServiceBody, ServiceKey, Slice};
-use std::{
-    collections::{BTreeMap, HashSet},
-    time::Instant,
-};
+use super::{Flushed, Held, ObjectKey, Sink, SliceOf, Source, packed::Packed, slice_id};
+use nss_k8s_zone::{Address, Endpoint, Family, ServiceBody, ServiceKey, Slice};
+use std::{collections::HashSet, time::Instant};
 
 /// How a service is to be published.
 #[derive(Clone, Copy, Debug)]
@@ -28,20 +25,37 @@ pub(super) struct Entry {
     hidden: bool,
     /// Unreadable, and published by an earlier agent: left as it is.
     frozen: bool,
-    parts: BTreeMap<String, Part>,
+    /// In the order of their names.
+    parts: Vec<Part>,
 }
 
-/// One slice of the service, by the slice's name.
+/// One slice of the service.
 #[derive(Default)]
 struct Part {
-    /// Nearly always one; two while a slice moves from one watch's selector to the other's.
-    held: Vec<(Source, u64, Slice)>,
-    /// Family and ports of the last version: what is leaving outlives the slice.
-    head: Option<(Family, Vec<Port>)>,
-    leaving: Vec<Leaving>,
+    /// The slice's own name.
+    name: Box<str>,
+    /// The newest version that a source has named.
+    held: Option<Version>,
+    /// Another source's: while a slice moves from one watch's selector to the other's.
+    other: Option<Box<Version>>,
+    /// What has left, which is nothing nearly always.
+    leaving: Option<Box<Left>>,
     published: bool,
     /// Unreadable, and published by an earlier agent: left as it is.
     frozen: bool,
+}
+
+/// What a source says of a slice.
+struct Version {
+    source: Source,
+    number: u64,
+    slice: Packed,
+}
+
+/// Endpoints that left a slice, and the slice without any: they may outlive it.
+struct Left {
+    head: Slice,
+    endpoints: Vec<Leaving>,
 }
 
 /// An endpoint that left its slice and stays for the grace time, unless it turns up elsewhere.
@@ -61,7 +75,7 @@ impl Entry {
 
     /// Leaves a published slice as it is.
     pub(super) fn freeze(&mut self, name: &str) {
-        let part = self.parts.entry(name.to_owned()).or_default();
+        let part = self.part(name);
         part.frozen = true;
         part.published = true;
     }
@@ -83,11 +97,8 @@ impl Entry {
 
     /// The next time at which an endpoint's grace ends.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.parts
-            .values()
-            .flat_map(|part| &part.leaving)
-            .map(|leaving| leaving.until)
-            .min()
+        let leaving = self.parts.iter().flat_map(Part::leaving);
+        leaving.map(|leaving| leaving.until).min()
     }
 
     /// Sets the body; true when it is another one.
@@ -108,23 +119,45 @@ impl Entry {
 
     /// Sets what one source says of a slice; true when that changes what counts.
     pub(super) fn attach(&mut self, source: Source, of: SliceOf, until: Instant) -> bool {
-        let part = self.parts.entry(of.name).or_default();
-        let before = part.effective().cloned();
+        let part = self.part(&of.name);
         let was_frozen = core::mem::take(&mut part.frozen);
-        part.held.retain(|(held, ..)| *held != source);
-        part.held.push((source, of.version, of.slice));
-        part.settle(before, until) || was_frozen
+        let version = Version {
+            source,
+            number: of.version,
+            slice: Packed::of(&of.slice),
+        };
+        part.change(source, Some(version), until) || was_frozen
     }
 
     /// Forgets what one source says of a slice; true when that changes what counts.
     pub(super) fn detach(&mut self, source: Source, name: &str, until: Instant) -> bool {
-        let Some(part) = self.parts.get_mut(name) else {
+        let Ok(at) = self.place(name) else {
             return false;
         };
-        let before = part.effective().cloned();
+        let part = &mut self.parts[at];
         let was_frozen = core::mem::take(&mut part.frozen);
-        part.held.retain(|(held, ..)| *held != source);
-        part.settle(before, until) || was_frozen
+        part.change(source, None, until) || was_frozen
+    }
+
+    /// Where a slice is, or belongs.
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.parts
+            .binary_search_by(|part| part.name.as_ref().cmp(name))
+    }
+
+    /// A slice, a new one if need be.
+    fn part(&mut self, name: &str) -> &mut Part {
+        let at = self.place(name).unwrap_or_else(|at| {
+            let part = Part {
+                name: name.into(),
+                ..Part::default()
+            };
+            // Nearly every service has one: no room for more before there are.
+            self.parts.reserve_exact(1);
+            self.parts.insert(at, part);
+            at
+        });
+        &mut self.parts[at]
     }
 
     /// Publishes the differences. What appears is written before what goes, and the slices of a new
@@ -154,12 +187,10 @@ impl Entry {
         // An endpoint that moved is written in its new slice before it goes from the old one.
         chunks.sort_by_key(|chunk| !chunk.gains);
         for chunk in &chunks {
-            let id = slice_id(&chunk.name);
+            let id = slice_id(&self.parts[chunk.part].name);
             if flushed.note(name, sink.put_slice(key, id, &chunk.slice)) {
                 adopted.slices.remove(&(key.clone(), id));
-                if let Some(part) = self.parts.get_mut(&chunk.name) {
-                    part.published = true;
-                }
+                self.parts[chunk.part].published = true;
             }
         }
         if self.stale {
@@ -172,17 +203,17 @@ impl Entry {
                 adopted.services.remove(key);
             }
         }
-        let published: HashSet<&str> = chunks.iter().map(|chunk| chunk.name.as_str()).collect();
-        for (slice, part) in &mut self.parts {
-            let id = slice_id(slice);
-            let keep = published.contains(slice.as_str()) || (part.frozen && wanted);
+        let published: HashSet<usize> = chunks.iter().map(|chunk| chunk.part).collect();
+        for (at, part) in self.parts.iter_mut().enumerate() {
+            let id = slice_id(&part.name);
+            let keep = published.contains(&at) || (part.frozen && wanted);
             let known = part.published || adopted.slices.contains(&(key.clone(), id));
             if !keep && known && flushed.note(name, sink.delete_slice(key, id)) {
                 adopted.slices.remove(&(key.clone(), id));
                 part.published = false;
             }
         }
-        self.parts.retain(|_, part| !part.is_empty());
+        self.parts.retain(|part| !part.is_empty());
     }
 
     /// Whether it is a ClusterIP service that nothing ready stands behind. What is leaving, or could
@@ -193,15 +224,15 @@ impl Entry {
                 let mut endpoints = slice.endpoints.iter();
                 endpoints.any(|endpoint| endpoint.ready)
             });
-            named || !part.leaving.is_empty() || part.frozen
+            named || part.leaving.is_some() || part.frozen
         };
-        matches!(self.body, Some(ServiceBody::ClusterIp { .. })) && !self.parts.values().any(ready)
+        matches!(self.body, Some(ServiceBody::ClusterIp { .. })) && !self.parts.iter().any(ready)
     }
 
     /// Lets endpoints go whose grace has ended, or which turned up elsewhere in this service: the
     /// same address in any state, or the same hostname at another address that is ready.
     fn expire(&mut self, now: Instant) {
-        if self.parts.values().all(|part| part.leaving.is_empty()) {
+        if self.parts.iter().all(|part| part.leaving.is_none()) {
             return;
         }
         let mut addresses: HashSet<Address> = HashSet::new();
@@ -209,19 +240,19 @@ impl Entry {
         let mut hostnames: HashSet<(Family, String)> = HashSet::new();
         for endpoint in self
             .parts
-            .values()
+            .iter()
             .filter_map(Part::effective)
-            .flat_map(|s| &s.endpoints)
+            .flat_map(|slice| slice.endpoints)
         {
             addresses.insert(endpoint.address);
             if endpoint.ready
-                && let Some(hostname) = &endpoint.hostname
+                && let Some(hostname) = endpoint.hostname
             {
-                hostnames.insert((endpoint.address.family, hostname.clone()));
+                hostnames.insert((endpoint.address.family, hostname));
             }
         }
-        for part in self.parts.values_mut() {
-            part.leaving.retain(|leaving| {
+        for part in &mut self.parts {
+            part.keep_leaving(|leaving| {
                 let endpoint = &leaving.endpoint;
                 let replaced = endpoint.hostname.as_ref().is_some_and(|name| {
                     hostnames.contains(&(endpoint.address.family, name.clone()))
@@ -235,7 +266,8 @@ impl Entry {
     fn chunks(&self) -> Vec<Chunk> {
         let mut seen: HashSet<Address> = HashSet::new();
         let mut chunks = Vec::with_capacity(self.parts.len());
-        for (name, part) in self.parts.iter().filter(|(_, part)| !part.frozen) {
+        let parts = self.parts.iter().enumerate();
+        for (at, part) in parts.filter(|(_, part)| !part.frozen) {
             let Some(mut slice) = part.merged() else {
                 continue;
             };
@@ -246,9 +278,9 @@ impl Entry {
                 endpoint.shadowed = !seen.insert(endpoint.address);
             }
             chunks.push(Chunk {
-                name: name.clone(),
+                part: at,
                 slice,
-                gains: part.leaving.is_empty(),
+                gains: part.leaving.is_none(),
             });
         }
         chunks
@@ -257,79 +289,91 @@ impl Entry {
 
 /// A slice ready to be written.
 struct Chunk {
-    name: String,
+    /// The place of the slice among the parts.
+    part: usize,
     slice: Slice,
     /// Nothing is leaving it: written first.
     gains: bool,
 }
 
 impl Part {
-    /// The newest version that a source has named.
-    fn effective(&self) -> Option<&Slice> {
-        self.held
-            .iter()
-            .max_by_key(|(_, version, _)| *version)
-            .map(|(.., slice)| slice)
+    /// What counts of the slice.
+    fn effective(&self) -> Option<Slice> {
+        self.held.as_ref().map(|held| held.slice.slice())
     }
 
-    /// Compares with what counted before; endpoints that were ready and are not named any more
-    /// begin to leave. One that turned unready is named, and goes at once.
-    fn settle(&mut self, before: Option<Slice>, until: Instant) -> bool {
-        if before.as_ref() == self.effective() {
+    /// What has left and still counts.
+    fn leaving(&self) -> impl Iterator<Item = &Leaving> {
+        self.leaving.iter().flat_map(|left| &left.endpoints)
+    }
+
+    /// Drops some of what has left.
+    fn keep_leaving(&mut self, keep: impl FnMut(&Leaving) -> bool) {
+        if let Some(left) = &mut self.leaving {
+            left.endpoints.retain(keep);
+        }
+        self.leaving.take_if(|left| left.endpoints.is_empty());
+    }
+
+    /// Sets what a source says; true when that changes what counts. Endpoints that were ready and
+    /// are not named any more begin to leave. One that turned unready is named, and goes at once.
+    fn change(&mut self, source: Source, version: Option<Version>, until: Instant) -> bool {
+        let before = self.held.as_ref().map(|held| held.slice.clone());
+        let versions = [self.held.take(), self.other.take().map(|other| *other)];
+        let rest = versions.into_iter().flatten();
+        let mut all: Vec<Version> = rest.filter(|it| it.source != source).collect();
+        all.extend(version);
+        // Of two equal ones that which came last counts.
+        all.sort_by_key(|version| version.number);
+        self.held = all.pop();
+        self.other = all.pop().map(Box::new);
+        if before.as_ref() == self.held.as_ref().map(|held| &held.slice) {
             return false;
         }
-        let named: HashSet<Address> = self
-            .effective()
-            .map(|slice| {
-                slice
-                    .endpoints
-                    .iter()
-                    .map(|endpoint| endpoint.address)
-                    .collect()
-            })
-            .unwrap_or_default();
-        self.leaving
-            .retain(|leaving| !named.contains(&leaving.endpoint.address));
+        let now = self.effective();
+        let endpoints = now.iter().flat_map(|slice| &slice.endpoints);
+        let named: HashSet<Address> = endpoints.map(|endpoint| endpoint.address).collect();
+        let mut leaving = self
+            .leaving
+            .take()
+            .map_or_else(Vec::new, |left| left.endpoints);
+        leaving.retain(|leaving| !named.contains(&leaving.endpoint.address));
+        let before = before.map(|before| before.slice());
         let same_family = before.as_ref().is_some_and(|before| {
-            self.effective()
+            now.as_ref()
                 .is_none_or(|slice| slice.family == before.family)
         });
-        if let Some(slice) = self.effective() {
-            self.head = Some((slice.family, slice.ports.clone()));
+        // The API forbids a slice to change its family; what leaves would be of the wrong one.
+        if !same_family {
+            leaving.clear();
         }
+        let mut head = now.or(before.clone());
         if same_family {
             let gone = before.into_iter().flat_map(|slice| slice.endpoints);
             let gone = gone.filter(|endpoint| endpoint.ready && !named.contains(&endpoint.address));
-            self.leaving
-                .extend(gone.map(|endpoint| Leaving { endpoint, until }));
-        } else {
-            // The API forbids a slice to change its family; what leaves would be of the wrong one.
-            self.leaving.clear();
+            leaving.extend(gone.map(|endpoint| Leaving { endpoint, until }));
+        }
+        if !leaving.is_empty()
+            && let Some(mut head) = head.take()
+        {
+            head.endpoints.clear();
+            let endpoints = leaving;
+            self.leaving = Some(Box::new(Left { head, endpoints }));
         }
         true
     }
 
     /// What is named and what is leaving, as one slice.
     fn merged(&self) -> Option<Slice> {
-        let mut slice = match self.effective() {
-            Some(slice) => slice.clone(),
-            None => {
-                let (family, ports) = self.head.clone()?;
-                Slice {
-                    family,
-                    ports,
-                    endpoints: Vec::new(),
-                }
-            }
-        };
-        slice
-            .endpoints
-            .extend(self.leaving.iter().map(|leaving| leaving.endpoint.clone()));
+        let head = || self.leaving.as_ref().map(|left| left.head.clone());
+        let mut slice = self.effective().or_else(head)?;
+        let leaving = self.leaving().map(|leaving| leaving.endpoint.clone());
+        slice.endpoints.extend(leaving);
         Some(slice)
     }
 
     /// Whether nothing is left to remember.
     fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.leaving.is_empty() && !self.published && !self.frozen
+        self.held.is_none() && self.leaving.is_none() && !self.published && !self.frozen
     }
 }

@@ -330,7 +330,7 @@ fn what_is_refused_for_want_of_space_is_tried_again() {
 }
 
 #[test]
-fn trigger_times_count_outside_of_lists_only() {
+fn trigger_times_count_of_headless_services_and_outside_of_lists() {
     let mut rig = Rig::new(MapZone::default());
     let triggered = |object| match object {
         Object::Slice(of) => Object::Slice(SliceOf {
@@ -343,8 +343,14 @@ fn trigger_times_count_outside_of_lists_only() {
     let listed = rig.apply(triggered(slice_of("db-1", "db", vec![endpoint(1, true)])));
     assert!(listed.triggers.is_empty());
     rig.say(Source::Slices, Event::Done { certain: true });
-    let changed = rig.apply(triggered(slice_of("db-1", "db", vec![endpoint(2, true)])));
-    assert_eq!(changed.triggers.len(), 1);
+    let changed = |rig: &mut Rig, last| {
+        let slice = slice_of("db-1", "db", vec![endpoint(last, true)]);
+        rig.apply(triggered(slice)).triggers.len()
+    };
+    rig.apply(Object::Service(key("db"), cluster_ip(1)));
+    assert_eq!(changed(&mut rig, 2), 0, "that is kube-proxy's");
+    rig.apply(Object::Service(key("db"), headless()));
+    assert_eq!(changed(&mut rig, 3), 1);
 }
 
 #[test]

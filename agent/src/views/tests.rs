@@ -5,7 +5,7 @@ use crate::{
     model::Sink,
     table::{Entry as Assigned, Table},
 };
-use nss_k8s_zone::{ServiceBody, ServiceKey};
+use nss_k8s_zone::{Dump, ServiceBody, ServiceKey};
 use std::{
     collections::BTreeMap,
     fs,

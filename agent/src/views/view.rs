@@ -87,6 +87,11 @@ impl View {
         self.writer.entries()
     }
 
+    /// The same, one by one.
+    pub(super) fn each_entry(&self) -> impl Iterator<Item = Entry> {
+        self.writer.each_entry()
+    }
+
     pub(super) fn state(&self) -> State {
         self.writer.state()
     }

@@ -12,7 +12,6 @@ use super::{
 use crate::{
     jitter,
     model::{Event, Source},
-    parse::{Parsed, Verdict},
     publish::Message,
 };
 use anyhow::{Context, Result};
@@ -136,7 +135,7 @@ impl Follower {
             };
             let event = match record.what {
                 What::Delete => parsed.key().map(Event::Delete),
-                _ => self.judge(parsed),
+                _ => self.watches.judge(self.source, parsed),
             };
             if let Some(event) = event {
                 self.send(event, None).await?;
@@ -306,7 +305,7 @@ impl Follower {
         self.watches.telemetry.event(self.source.as_str(), "list");
         let (what, kept) = decoded.kept;
         self.keep(what, String::new(), kept);
-        match self.judge(decoded.parsed) {
+        match self.watches.judge(self.source, decoded.parsed) {
             Some(event) => self.send(event, None).await,
             None => Ok(()),
         }
@@ -317,7 +316,7 @@ impl Follower {
         self.watches.telemetry.event(self.source.as_str(), "apply");
         let (what, kept) = decoded.kept;
         self.keep(what, decoded.version, kept);
-        match self.judge(decoded.parsed) {
+        match self.watches.judge(self.source, decoded.parsed) {
             Some(event) => self.send(event, Some(received)).await,
             None => Ok(()),
         }
@@ -349,39 +348,6 @@ impl Follower {
             version,
             object,
         });
-    }
-
-    /// The event of an object that exists; counts and logs what is not served.
-    fn judge(&self, parsed: Parsed) -> Option<Event> {
-        let telemetry = &self.watches.telemetry;
-        let kind = match self.source {
-            Source::Namespaces => "Namespace",
-            Source::Services => "Service",
-            Source::Slices | Source::OtherSlices => "EndpointSlice",
-        };
-        for complaint in &parsed.complaints {
-            telemetry.skipped(kind, "part");
-            let object = parsed.key().map_or_else(String::new, |key| key.to_string());
-            tracing::warn!(object, "left out: {complaint}");
-        }
-        match parsed.verdict {
-            Verdict::Sound(object) => Some(Event::Apply(object)),
-            Verdict::NotServed(key, why) => {
-                telemetry.skipped(kind, "not-served");
-                tracing::info!(object = %key, "not served: {why}");
-                Some(Event::Delete(key))
-            }
-            Verdict::Malformed(Some(key), why) => {
-                telemetry.skipped(kind, "malformed");
-                tracing::warn!(object = %key, "skipped: {why}");
-                Some(Event::Unreadable(key))
-            }
-            Verdict::Malformed(None, why) => {
-                telemetry.skipped(kind, "malformed");
-                tracing::warn!("skipped: {why}");
-                None
-            }
-        }
     }
 
     /// Tells the model; whatever comes from the server shows that the watch works. What is no part

@@ -58,11 +58,24 @@ fn away(name: &str, end: impl FnOnce(Agent) -> Result<()>) -> Result<()> {
     late.expect(&new_name, NxDomain)?;
     more(&steady)?;
 
+    let before = audit::requests(&plane)?.len();
     let agent = Agent::start(&plane, &directory, &[STRICT])?;
     for doors in [&mut doors, &mut late] {
         doors.expect(&new_name, Zone(&[&new[0]], &new_name))?;
         doors.expect(&gone_name, NxDomain)?;
     }
+    let asked = audit::requests(&plane)?.split_off(before);
+    let listed = asked
+        .iter()
+        .find(|one| one.verb == "list" || one.is_streaming_list());
+    ensure!(
+        listed.is_none(),
+        "it goes on from what the agent before it kept: {listed:?}"
+    );
+    ensure!(
+        asked.iter().any(|one| one.verb == "watch"),
+        "the watches are in the audit log"
+    );
     more(&steady)?;
     let asked = steady.stop()?;
     println!("faults: agent {name}: {asked} answers, none wrong");

@@ -276,6 +276,11 @@ impl Zone {
         self.heap.memory.store(AT_UPDATED, now.0, Ordering::Relaxed);
     }
 
+    /// The last beat; 0: none.
+    pub(crate) fn alive(&self) -> Now {
+        Now(self.words().load(AT_ALIVE).unwrap_or(0))
+    }
+
     /// What can be read.
     pub(crate) fn words(&self) -> Words<'_> {
         self.heap.memory.words()

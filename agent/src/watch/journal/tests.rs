@@ -1,5 +1,5 @@
 use super::*;
-use crate::objects::ServiceObject;
+use crate::objects::{ServiceObject, Who};
 use serde_json::json;
 
 const IDENTITY: &str = "https://127.0.0.1:6443/ services";
