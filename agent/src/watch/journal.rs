@@ -95,7 +95,7 @@ impl Journal {
         }
     }
 
-    /// A list begins: what is kept stays until it is complete.
+    /// A list begins: until it is complete, there is nothing to go on from.
     pub(super) fn begin(&mut self) {
         self.attempt(Self::try_begin);
     }
@@ -182,9 +182,25 @@ impl Journal {
         if !has_room(&self.directory)? {
             return Err(io::Error::other("the file system has little room left"));
         }
+        self.void()?;
         self.bytes = 0;
         self.file = Some(create(&self.directory.join(LISTING))?);
         segment::header(&mut self.buffer, true, &self.identity)
+    }
+
+    /// What is kept counts no more: the model is told newer things than that from now on. The file that
+    /// says so stands behind whatever a compaction may still put in place.
+    fn void(&mut self) -> io::Result<()> {
+        let before = segments(&self.directory)?;
+        let Some((last, _)) = before.last() else {
+            return Ok(());
+        };
+        self.compaction = None;
+        self.number = self.number.max(*last) + 1;
+        let mut start = Vec::new();
+        segment::header(&mut start, true, &self.identity)?;
+        create(&segment_path(&self.directory, self.number))?.write_all(&start)?;
+        remove(before.iter().map(|(_, path)| path))
     }
 
     fn try_complete(&mut self, version: String) -> io::Result<()> {
