@@ -32,7 +32,7 @@ pub(crate) fn parse(text: &[u8]) -> Lines {
 
 /// Takes `order` (which means nothing) and `multi`; `reorder` and `trim`, and what glibc complains
 /// about, are left to glibc.
-fn read(text: &[u8]) -> Lines {
+pub(crate) fn read(text: &[u8]) -> Lines {
     let mut found = Lines::First;
     for line in lines(text) {
         let is_read = line.len() < MAX_LINE && !line.iter().any(|byte| *byte == 0);

@@ -47,6 +47,9 @@ pub mod nsswitch;
 pub mod order;
 mod outcome;
 mod process;
+#[cfg(not(feature = "guest"))]
+#[doc(hidden)]
+pub mod proofs;
 mod question;
 mod records;
 pub mod resolv_conf;

@@ -202,3 +202,18 @@ fn with_far_room(count: usize, body: &mut dyn FnMut(&mut [Item], &mut [Item])) -
     unsafe { sys::release(memory.cast()) };
     Some(())
 }
+
+/// What a gai.conf makes of an address (IPv4 as IPv4-mapped): label, precedence, scope. `None` when it
+/// is not read for certain.
+#[cfg(not(feature = "guest"))]
+pub(crate) fn gai_conf(text: &[u8], address: u128) -> Option<[u32; 3]> {
+    let mut policy = policy::Policy::SILENT;
+    policy.read(text).then(|| {
+        let tables = policy.tables();
+        [
+            tables.label(address),
+            tables.precedence(address),
+            tables.scope_of_v4(address),
+        ]
+    })
+}

@@ -21,9 +21,9 @@ fi
 for target in "${targets[@]}"; do
     mkdir -p "fuzz/corpus/$target"
     echo "== $target, ${seconds} s"
-    # Messages are the agent's: only that target is built with it.
+    # These are the agent's: the others are built without it.
     features=()
-    [[ $target != messages ]] || features=(--features agent)
+    case $target in messages | config | manifests | classes | volumes | watches) features=(--features agent) ;; esac
     cargo +nightly fuzz run --fuzz-dir fuzz "${features[@]}" "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
         -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -max_len=16384 -print_final_stats=1 \
         2>&1 | grep -E '^(stat::number_of_exec|stat::new_units|SUMMARY|thread|==|Error|.*panicked)|^artifact' || true

@@ -7,6 +7,8 @@
     reason = "ordinary std tests; the ban is for the in-process code"
 )]
 
+#[path = "../fuzz/targets/buffers.rs"]
+mod buffers;
 #[path = "../fuzz/targets/corefile.rs"]
 mod corefile;
 #[path = "../fuzz/targets/replies.rs"]
@@ -144,6 +146,46 @@ fn held_answers_with_changed_words() {
 #[test]
 fn any_bytes_as_resolver_files() {
     run("resolver_files", 6_000, text(60), stub::resolver_files);
+}
+
+#[test]
+fn any_bytes_as_files_of_the_host() {
+    let tokens: [&[u8]; 20] = [
+        b"label ",
+        b"precedence ",
+        b"scopev4 ",
+        b"reload ",
+        b"multi ",
+        b"order ",
+        b"on",
+        b"yes",
+        b"::1/128 ",
+        b"::/0 ",
+        b"::ffff:0:0/96 ",
+        b"10.0.0.0/8 ",
+        b"/129 ",
+        b"100",
+        b"4294967296",
+        b" ",
+        b"\n",
+        b"#",
+        b"\0",
+        b"-1",
+    ];
+    let tokens = tokens.map(<[u8]>::to_vec).to_vec();
+    let texts = vec(select(tokens), 0..160).prop_map(|tokens| tokens.concat());
+    run("host_files", 6_000, texts, stub::host_files);
+}
+
+#[test]
+fn any_answer_in_any_buffer() {
+    let head = (any::<u8>(), any::<[u8; 3]>(), 0_u8..6, 0_u8..100);
+    let inputs = (head, vec(any::<u8>(), 0..200)).prop_map(
+        |((choice, [skew, low, high], aliases, count), text)| {
+            [&[choice, skew, low, high, aliases, count][..], &text].concat()
+        },
+    );
+    run("buffers", 20_000, inputs, buffers::buffers);
 }
 
 #[test]

@@ -14,10 +14,12 @@ use nss_k8s_stub::{
 };
 use nss_k8s_zone::{
     Reader,
-    proofs::{Image, SAMPLE_NOW, sample_image},
+    proofs::{Image, SAMPLE_NOW, sample_image, words_read},
 };
 use std::{ffi::CString, net::Ipv6Addr, sync::OnceLock};
 
+/// No walk reads more words of the zone.
+const MOST_WORDS: u64 = 64 * 1024;
 /// Each libc reads by rules of its own.
 const LIBCS: [Libc; 2] = [Libc::Glibc, Libc::Musl];
 
@@ -130,6 +132,7 @@ fn look_up(libc: Libc, door: Door, name: &[u8], text: &[u8]) {
     errands.willing = script.next().is_some_and(|byte| byte.is_ascii_lowercase());
     let outcome = loop {
         candidates = 0;
+        let before = words_read();
         let outcome = Reader::new().read(image(), c"/zone.v1", SAMPLE_NOW, |zone| {
             walk::resolve(
                 &settings,
@@ -141,6 +144,8 @@ fn look_up(libc: Libc, door: Door, name: &[u8], text: &[u8]) {
                 &mut |_| candidates += 1,
             )
         });
+        let words = words_read() - before;
+        assert!(words <= MOST_WORDS, "a walk read {words} words");
         // Doubtful candidates may make a second round.
         assert!(candidates <= 68, "{candidates} candidates");
         let outcome = outcome.expect("the sample zone is fine");
@@ -215,4 +220,31 @@ fn is_numeric_to_libc(text: &CString) -> bool {
 fn image() -> &'static Image {
     static IMAGE: OnceLock<Image> = OnceLock::new();
     IMAGE.get_or_init(sample_image)
+}
+
+/// host.conf and gai.conf: read twice alike; what says nothing changes nothing.
+pub(crate) fn host_files(bytes: &[u8]) {
+    use nss_k8s_stub::{hosts::Lines as Which, proofs};
+    let which = proofs::host_conf(bytes);
+    assert_eq!(proofs::host_conf(bytes), which);
+    let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
+    if which == Which::All {
+        assert!(text.contains("multi") && text.contains("on"));
+    }
+    // ::1, 127.0.0.1 and 2002::1, as glibc's own tables rate them.
+    for (address, rated) in [
+        (1, [0, 50, 14]),
+        (0xffff_7f00_0001, [4, 10, 2]),
+        (0x2002 << 112 | 1, [2, 30, 14]),
+    ] {
+        let read = proofs::gai_conf(bytes, address);
+        assert_eq!(proofs::gai_conf(bytes, address), read);
+        let speaks = ["label", "precedence", "scopev4", "reload"];
+        if !speaks.iter().any(|word| text.contains(word)) {
+            assert_eq!(
+                read.map(|read| read[..2].to_vec()),
+                Some(rated[..2].to_vec())
+            );
+        }
+    }
 }
