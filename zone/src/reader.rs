@@ -245,7 +245,9 @@ impl Reader {
         let swapped =
             self.mapping
                 .compare_exchange(current, packed, Ordering::AcqRel, Ordering::Acquire);
-        if let Err(other) = swapped {
+        if let Err(other) = swapped
+            && !leaves_out(Step::Winner)
+        {
             mapping.discard(os);
             return Ok(other);
         }

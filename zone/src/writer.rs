@@ -8,7 +8,7 @@
     reason = "the writer runs in the agent, on data that it has checked; a panic there ends the agent, and processes go on reading"
 )]
 
-mod adopt;
+pub(crate) mod adopt;
 mod config;
 mod decode;
 mod dump;
@@ -30,7 +30,7 @@ mod overflow;
 #[cfg(all(test, not(loom)))]
 mod ruled;
 pub(crate) mod space;
-mod zone;
+pub(crate) mod zone;
 
 pub use config::{Config, Matching, MissPolicy, PodMode, Rule};
 pub use dump::{Dump, HeldDump, Sample};

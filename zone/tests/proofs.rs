@@ -1,13 +1,14 @@
 //! The proofs of the zone: what a crash, a hostile file or an unlucky interleaving may not do.
 //!
 //! * `replay`: every store of the writer is recorded; after each of them readers see the old
-//!   answer or the new one, and another writer can go on from there.
+//!   answer or the new one, nothing is overwritten that they may be reading, and another writer can go on
+//!   from there.
 //! * `soak`: readers check every answer while the writer is killed, stopped and restarted, while the file
 //!   grows, its index moves and another inode takes its place. Built
 //!   with `--cfg nss_k8s_weaken="epoch"` the same readers must catch torn answers.
 //! * `hostile`: bytes that no writer leaves.
 //!
-//! The interleavings are in `src/model.rs` (loom); arbitrary bytes in `tests/fuzz` of the
+//! The interleavings are in `src/model/` (loom); arbitrary bytes in `tests/fuzz` of the
 //! repository.
 #![cfg(not(loom))]
 #![allow(

@@ -5,12 +5,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$PWD/../target}
+# Thousands of executions, many of which end in a panic that is expected.
+export CARGO_PROFILE_TEST_OPT_LEVEL=2 RUST_BACKTRACE=0
 run() {
     local name=$1 flags=$2
     shift 2
     CARGO_TARGET_DIR=$target/$name RUSTFLAGS=$flags cargo test --locked --quiet -p nss-k8s-zone "$@"
 }
 echo "== loom models, each with its weakened variants"
-run loom "--cfg loom" --lib model
+run loom "--cfg loom" --lib model -- --nocapture
 echo "== control: the soak without the epoch check"
 run weakened '--cfg nss_k8s_weaken="epoch"' --test proofs torn_answers -- --nocapture

@@ -2,7 +2,7 @@
 
 use super::{
     Config, WriteError, decode, encode,
-    heap::Heap,
+    heap::{Heap, grace},
     held,
     index::{Index, hinted, random, region_granules},
     memory::Memory,
@@ -115,7 +115,7 @@ impl Zone {
         if !(2..u64::MAX >> 1).contains(&epoch) {
             return Err("its epoch is impossible");
         }
-        memory.store(AT_EPOCH, epoch + 2, Ordering::Release);
+        memory.store(AT_EPOCH, epoch + grace(), Ordering::Release);
         memory.fence();
         let flavor = identity.flavor();
         let mut scan = Scan::run(memory.words(), flavor)?;

@@ -88,6 +88,16 @@ impl Heap {
         Ok(start)
     }
 
+    /// [`Heap::put`] without growing.
+    #[cfg(all(loom, test))]
+    pub(crate) fn put_within(&mut self, words: &[u64]) -> Option<u32> {
+        let start = self.space.take(granules(words.len()), 1)?;
+        for (at, word) in (granule_word(start)..).zip(words) {
+            self.memory.store(at, *word, Ordering::Relaxed);
+        }
+        Some(start)
+    }
+
     /// Frees what was never reachable.
     pub(crate) fn unput(&mut self, start: u32, length: u32) {
         self.space.give(start, length);
@@ -116,6 +126,9 @@ impl Heap {
     pub(crate) fn open_to_readers(&mut self) {
         if self.unread {
             self.unread = false;
+            if leaves_out(Step::Opening) {
+                return;
+            }
             self.memory.commit(AT_EPOCH, self.memory.load(AT_EPOCH) + 2);
             self.memory.fence();
         }
@@ -167,7 +180,9 @@ impl Heap {
         }
         grown.map_err(|source| full(wanted, source))?;
         let committed = self.memory.bytes() / WORD as u64;
-        self.memory.commit(AT_COMMITTED, committed);
+        if !leaves_out(Step::Growth) {
+            self.memory.commit(AT_COMMITTED, committed);
+        }
         let granule = (GRANULE_WORDS * WORD) as u64;
         self.space
             .give((old / granule) as u32, ((wanted - old) / granule) as u32);
@@ -176,7 +191,7 @@ impl Heap {
 }
 
 /// Epochs after which retired space is reused.
-fn grace() -> u64 {
+pub(super) fn grace() -> u64 {
     if leaves_out(Step::ReuseDistance) {
         1
     } else {

@@ -9,7 +9,7 @@ use crate::{
         MAX_HINTS, MAX_PROBE_LINES, REGION_INCOMPLETE, Root, TOMBSTONE, kind,
     },
     record::{Chunk, Head},
-    sync::Ordering,
+    sync::{Ordering, Step, leaves_out},
     words::Words,
 };
 use std::collections::HashMap;
@@ -147,7 +147,7 @@ impl Index {
         };
         if changed != first {
             // Readers that see it cleared also see everything that was put before.
-            memory.store(at, changed, Ordering::Release);
+            memory.commit(at, changed);
         }
     }
 
@@ -408,8 +408,7 @@ impl Table for Live<'_> {
 
     fn set(&mut self, at: u32, value: u64) {
         // The commit: pairs with the acquire fence of a reader that found this slot.
-        self.memory
-            .store(self.base + at as usize, value, Ordering::Release);
+        self.memory.commit(self.base + at as usize, value);
     }
 }
 
@@ -440,7 +439,8 @@ fn vacancy(table: &impl Table, lines: u32, hash: Hash) -> Option<u32> {
 /// becomes a tombstone, because chains go on after such a line.
 fn clear(table: &mut impl Table, slot: u32) -> bool {
     let line = slot / SLOTS * SLOTS;
-    let is_last = (line..line + SLOTS).any(|at| table.slot(at) == EMPTY);
+    let is_last =
+        leaves_out(Step::Tombstone) || (line..line + SLOTS).any(|at| table.slot(at) == EMPTY);
     table.set(slot, if is_last { EMPTY } else { TOMBSTONE });
     is_last
 }

@@ -85,7 +85,7 @@ fn check(reader: &Reader, path: &CStr, name: &str, counts: &Counts) -> Result<Op
             counts.busy.fetch_add(1, Ordering::Relaxed);
             return Ok(None);
         }
-        // A new file is seen before it serves.
+        // A new file is seen before it serves, and one that was spoiled serves no more.
         Err(Unavailable::Syncing) => return Ok(None),
         _ if told.is_unavailable() => return Err(format!("wrong: {name}: {told:?}")),
         _ if !is_whole(&told, now) => return Err(format!("torn: {name}: {told:?}")),

@@ -22,8 +22,10 @@ pub(crate) const WRITER: &str = "held::soak_writer::writer_process";
 /// Names that come and go beside those that are asked about: a new file must grow for them, and its
 /// index move.
 const CROWD: u64 = 1_000;
-/// Where the checksum of the identity is.
-const CHECKSUM: u64 = 7 * 8;
+/// Where the state is, and the first of its values: nobody adopts a file that was never finished.
+const STATE: u64 = 11 * 8;
+/// See [`STATE`].
+const INIT: u64 = 1;
 
 /// The writer's process: not a test, but started by them through this program.
 #[test]
@@ -100,14 +102,13 @@ fn move_the_crowd(writer: &mut HeldWriter, update: u64) {
     }
 }
 
-/// Breaks the identity of the file, so that this writer has to put another in its place. Readers that
-/// have mapped it do not look there again.
+/// Makes the file one that was never finished, so that this writer has to put another in its place.
 fn spoil(options: &HeldOptions) {
     let path = options.path();
     let writable = |mode| fs::set_permissions(&path, Permissions::from_mode(mode));
     writable(0o644).expect("our own file");
     let file = OpenOptions::new().write(true).open(&path);
-    let written = file.and_then(|file| file.write_all_at(&[0; 8], CHECKSUM));
+    let written = file.and_then(|file| file.write_all_at(&INIT.to_le_bytes(), STATE));
     written.expect("our own file");
     writable(0o444).expect("our own file");
 }
