@@ -13,6 +13,6 @@ run() {
     CARGO_TARGET_DIR=$target/$name RUSTFLAGS=$flags cargo test --locked --quiet -p nss-k8s-zone "$@"
 }
 echo "== loom models, each with its weakened variants"
-run loom "--cfg loom" --lib model -- --nocapture
+run loom "--cfg loom" --lib model
 echo "== control: the soak without the epoch check"
 run weakened '--cfg nss_k8s_weaken="epoch"' --test proofs torn_answers -- --nocapture
