@@ -32,6 +32,8 @@ mod identity;
 mod libraries;
 mod mounts;
 mod nothing;
+#[doc(hidden)]
+pub mod proofs;
 pub mod proto;
 mod registry;
 pub mod report;

@@ -15,6 +15,8 @@ mod follow;
 mod journal;
 mod judge;
 mod pause;
+#[doc(hidden)]
+pub mod proofs;
 mod transport;
 
 pub use connect::{Server, connect};

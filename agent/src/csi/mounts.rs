@@ -130,7 +130,7 @@ pub(super) fn clear(target: &Path) -> io::Result<()> {
 
 /// Each line: id, parent, device, root, point, options, tags up to a dash, then type, source and
 /// options of the file system.
-fn parse(text: &[u8]) -> Vec<Mount> {
+pub(super) fn parse(text: &[u8]) -> Vec<Mount> {
     let lines = text.split(|byte| *byte == b'\n');
     lines.filter_map(parse_line).collect()
 }
