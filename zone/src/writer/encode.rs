@@ -95,21 +95,10 @@ pub(crate) fn chunk(id: SliceId, slice: &Slice) -> Result<Vec<u64>, WriteError> 
     {
         return Err(WriteError::MixedFamilies);
     }
-    let mut endpoints = slice
-        .endpoints
-        .iter()
-        .map(Sorted::new)
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut zones: BTreeSet<&str> = endpoints
-        .iter()
-        .filter_map(|endpoint| endpoint.zone)
-        .collect();
-    while zones.len() > 255 {
-        zones.pop_last();
-    }
-    // Before sorting: the order and the repetitions are those of what is stored.
-    for endpoint in &mut endpoints {
-        endpoint.zone = endpoint.zone.filter(|zone| zones.contains(zone));
+    let (zones, numbers) = number_zones(slice);
+    let mut endpoints = Vec::with_capacity(slice.endpoints.len());
+    for (endpoint, zone) in slice.endpoints.iter().zip(numbers) {
+        endpoints.push(Sorted::new(endpoint, zone)?);
     }
     endpoints.sort_unstable();
     endpoints.dedup();
@@ -127,7 +116,7 @@ pub(crate) fn chunk(id: SliceId, slice: &Slice) -> Result<Vec<u64>, WriteError> 
         endpoints.iter().map(|endpoint| &endpoint.address),
         slice.family,
     );
-    push_attributes(&mut words, &endpoints, &zones);
+    push_attributes(&mut words, &endpoints);
     let named = endpoints.iter().any(|endpoint| endpoint.hostname.is_some());
     let names_at = words.len();
     if named {
@@ -249,50 +238,71 @@ fn rule_text(matching: Matching, text: &str) -> Result<String, WriteError> {
     }
 }
 
+/// The topology zones of a slice, sorted (of more than can be numbered the first ones), and the number
+/// of each endpoint's: from 1 on, 0 for none.
+fn number_zones(slice: &Slice) -> (Vec<&str>, Vec<u8>) {
+    // There are three or so, and the last letter tells them apart sooner than a call of `memcmp`.
+    let same = |one: &str, other: &str| one.bytes().last() == other.bytes().last() && one == other;
+    let mut seen: Vec<&str> = Vec::new();
+    let mut places = Vec::with_capacity(slice.endpoints.len());
+    for endpoint in &slice.endpoints {
+        places.push(topology_zone(endpoint).map(|zone| {
+            let known = seen.iter().position(|known| same(known, zone));
+            known.unwrap_or_else(|| {
+                seen.push(zone);
+                seen.len() - 1
+            })
+        }));
+    }
+    let mut zones = seen.clone();
+    zones.sort_unstable();
+    zones.truncate(255);
+    let number = |zone: &&str| zones.binary_search(zone).map_or(0, |index| index as u8 + 1);
+    let numbers: Vec<u8> = seen.iter().map(number).collect();
+    let numbers = places.into_iter().map(|at| at.map_or(0, |at| numbers[at]));
+    let numbers = numbers.collect();
+    (zones, numbers)
+}
+
+/// The zone of an endpoint, if it can be one: the longest value of a Kubernetes label is 63 bytes.
+/// Nothing answers from it yet.
+fn topology_zone(endpoint: &Endpoint) -> Option<&str> {
+    let zone = endpoint.topology_zone.as_deref();
+    zone.filter(|zone| (1..=63).contains(&zone.len()))
+}
+
 /// One endpoint, in the order in which a chunk keeps them.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Sorted<'a> {
+struct Sorted {
     /// Not answered for the whole service.
     withheld: bool,
     address: Address,
     hostname: Option<String>,
-    zone: Option<&'a str>,
-    flags: u32,
+    /// Its number among the chunk's, from 1 on; 0: none.
+    zone: u8,
+    flags: u8,
 }
 
-impl<'a> Sorted<'a> {
-    fn new(endpoint: &'a Endpoint) -> Result<Self, WriteError> {
-        let Endpoint {
-            address,
-            hostname,
-            ready,
-            shadowed,
-            topology_zone,
-        } = endpoint;
-        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+impl Sorted {
+    fn new(endpoint: &Endpoint, zone: u8) -> Result<Self, WriteError> {
+        let hostname = endpoint.hostname.as_deref().map(label).transpose()?;
+        let flag = |set: bool, flag: u32| if set { flag as u8 } else { 0 };
         Ok(Self {
-            withheld: !ready || *shadowed,
-            address: stored(address),
-            hostname: hostname.as_deref().map(label).transpose()?,
-            // The longest value of a Kubernetes label is 63 bytes; nothing answers from it yet.
-            zone: topology_zone
-                .as_deref()
-                .filter(|zone| (1..=63).contains(&zone.len())),
-            flags: flag(*ready, ENDPOINT_READY) | flag(*shadowed, ENDPOINT_SHADOWED),
+            withheld: !endpoint.ready || endpoint.shadowed,
+            address: stored(&endpoint.address),
+            hostname,
+            zone,
+            flags: flag(endpoint.ready, ENDPOINT_READY)
+                | flag(endpoint.shadowed, ENDPOINT_SHADOWED),
         })
     }
 }
 
 /// Flags : 8 and zone : 8 of each endpoint, two to a word.
-fn push_attributes(words: &mut Vec<u64>, endpoints: &[Sorted<'_>], zones: &BTreeSet<&str>) {
+fn push_attributes(words: &mut Vec<u64>, endpoints: &[Sorted]) {
     let attributes: Vec<u64> = endpoints
         .iter()
-        .map(|endpoint| {
-            let zone = endpoint
-                .zone
-                .and_then(|zone| zones.iter().position(|known| *known == zone));
-            u64::from(endpoint.flags) | zone.map_or(0, |index| index as u64 + 1) << 8
-        })
+        .map(|endpoint| u64::from(endpoint.flags) | u64::from(endpoint.zone) << 8)
         .collect();
     push_pairs(words, &attributes);
 }

@@ -166,7 +166,7 @@ impl Files {
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW);
         let file = new.open(&path).map_err(failed("create", &path))?;
-        allocate(&file, self.initial).map_err(failed("allocate space for", &path))?;
+        allocate(&file, 0, self.initial).map_err(failed("allocate space for", &path))?;
         let memory = Memory::map(file, self.initial, self.maximum).map_err(failed("map", &path))?;
         let birth = Birth {
             created: unix_now(),
@@ -204,7 +204,7 @@ impl Files {
             return Err("its committed size is impossible".to_owned());
         }
         // A hole in it would be a SIGBUS in readers on the day the file system is full.
-        allocate(&file, committed).map_err(|error| error.to_string())?;
+        allocate(&file, 0, committed).map_err(|error| error.to_string())?;
         let memory =
             Memory::map(file, committed, self.maximum).map_err(|error| error.to_string())?;
         Zone::adopt(memory, self.maximum, self.identity()).map_err(str::to_owned)

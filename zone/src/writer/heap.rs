@@ -2,7 +2,7 @@
 
 use super::{WriteError, memory::Memory, space::Space};
 use crate::{
-    layout::{AT_COMMITTED, AT_EPOCH, GRANULE_WORDS, UNIT, WORD},
+    layout::{AT_COMMITTED, AT_EPOCH, AT_ROOT, GRANULE_WORDS, LINE_GRANULES, UNIT, WORD},
     record::granule_word,
     sync::{Ordering, Step, leaves_out},
 };
@@ -13,8 +13,10 @@ use std::{
 
 /// The least time between epochs. Any would be correct; shorter ones make readers try again.
 const EPOCH: Duration = Duration::from_millis(100);
-/// Files grow by an eighth, but by no less than this.
+/// Files grow by an eighth, but by no less than this: whoever reads them has to look at what is new.
 const LEAST_GROWTH: u64 = 256 * 1024;
+/// Before anybody reads, by one part of so many: what is there then is nearly all that will be.
+const UNREAD_GROWTH: u64 = 64;
 
 /// The heap of one zone file.
 ///
@@ -58,6 +60,11 @@ impl Heap {
         self.space.free() * (GRANULE_WORDS * WORD) as u64
     }
 
+    /// Whether nobody follows a reference yet.
+    pub(crate) const fn is_unread(&self) -> bool {
+        self.unread
+    }
+
     /// Retired bytes.
     pub(crate) const fn quarantined_bytes(&self) -> u64 {
         self.quarantined * (GRANULE_WORDS * WORD) as u64
@@ -96,6 +103,39 @@ impl Heap {
             self.memory.store(at, *word, Ordering::Relaxed);
         }
         Some(start)
+    }
+
+    /// Writes the region that is to take the place of the one at `old`, which the caller then gives
+    /// up by [`Heap::give_up`].
+    ///
+    /// Before anybody reads, the old one's space is free for it: tables double many times while a zone
+    /// is filled, and would leave holes as large as themselves. A writer that dies meanwhile leaves no
+    /// index, and the next one a new file.
+    pub(crate) fn put_region(
+        &mut self,
+        region: &[u64],
+        old: Option<(u32, u32)>,
+    ) -> Result<u32, WriteError> {
+        let (Some((start, length)), true) = (old, self.unread) else {
+            return self.put_aligned(region, LINE_GRANULES);
+        };
+        let root = self.memory.load(AT_ROOT);
+        self.memory.commit(AT_ROOT, 0);
+        self.space.give(start, length);
+        let put = self.put_aligned(region, LINE_GRANULES);
+        if put.is_err() {
+            // Nothing was written.
+            self.space.take_at(start, length);
+            self.memory.commit(AT_ROOT, root);
+        }
+        put
+    }
+
+    /// Frees the region that another one has taken the place of.
+    pub(crate) fn give_up(&mut self, start: u32, length: u32) {
+        if !self.unread {
+            self.retire(start, length);
+        }
     }
 
     /// Frees what was never reachable.
@@ -164,9 +204,15 @@ impl Heap {
     fn grow(&mut self, length: u32) -> Result<(), WriteError> {
         let old = self.memory.bytes();
         let unit = UNIT as u64;
-        let needed = u64::from(length) * (GRANULE_WORDS * WORD) as u64;
-        let least = (old + needed).next_multiple_of(unit);
-        let roomy = (old + (old / 8).max(LEAST_GROWTH)).next_multiple_of(unit);
+        let granule = (GRANULE_WORDS * WORD) as u64;
+        let tail = self.space.tail((old / granule) as u32);
+        let needed = u64::from(length.saturating_sub(tail)) * granule;
+        let least = (old + needed.max(1)).next_multiple_of(unit);
+        let more = match self.unread {
+            true => old / UNREAD_GROWTH,
+            false => (old / 8).max(LEAST_GROWTH),
+        };
+        let roomy = (old + more).next_multiple_of(unit);
         let full = |wanted, source| WriteError::NoSpace { wanted, source };
         if least > self.maximum {
             return Err(full(least, None));
@@ -183,7 +229,6 @@ impl Heap {
         if !leaves_out(Step::Growth) {
             self.memory.commit(AT_COMMITTED, committed);
         }
-        let granule = (GRANULE_WORDS * WORD) as u64;
         self.space
             .give((old / granule) as u32, ((wanted - old) / granule) as u32);
         Ok(())

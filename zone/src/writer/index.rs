@@ -20,6 +20,8 @@ const SLOTS: u32 = LINE_WORDS as u32;
 const FULL: u64 = 55;
 /// The load of a new table, in percent.
 const ROOMY: u64 = 36;
+/// The same while a zone is filled that nobody reads yet: more steps, but each leaves a smaller hole.
+const FILLING: u64 = 45;
 /// What the root word can express.
 const MOST_MAIN_LINES: u32 = 0x3_FFFF << 4;
 /// See [`MOST_MAIN_LINES`].
@@ -173,7 +175,7 @@ impl Index {
     /// Whoever makes names for the seed in force cannot have the table grow without end.
     pub(crate) fn overflow(&mut self, heap: &mut Heap, hints: u32) -> Result<(), WriteError> {
         let names = u64::from(self.used) + self.unindexed.len() as u64;
-        let most = lines_for(names + 1).saturating_mul(8);
+        let most = lines_for(names + 1, ROOMY).saturating_mul(8);
         let lines = self
             .root
             .main_lines
@@ -202,8 +204,10 @@ impl Index {
             })
             .collect();
         let hinted: usize = addresses.iter().map(Vec::len).sum();
-        let main_lines = lines_for(records.len() as u64 + u64::from(keys)).max(least_lines);
-        let ptr_lines = lines_for(hinted as u64 + u64::from(hints)).min(MOST_PTR_LINES);
+        let load = if heap.is_unread() { FILLING } else { ROOMY };
+        let names = records.len() as u64 + u64::from(keys);
+        let main_lines = lines_for(names, load).max(least_lines);
+        let ptr_lines = lines_for(hinted as u64 + u64::from(hints), load).min(MOST_PTR_LINES);
         let main_lines = main_lines.min(MOST_MAIN_LINES);
         let build = || {
             let seed = Seed((self.seeds)(), (self.seeds)());
@@ -216,15 +220,17 @@ impl Index {
         }
         let incomplete = self.lacking || !draft.dropped.is_empty();
         let region = draft.region(incomplete);
-        let granule = heap.put_aligned(&region, LINE_GRANULES)?;
+        let old = (self.root.main_lines != 0)
+            .then(|| (self.root.line * LINE_GRANULES, region_granules(self.root)));
+        let granule = heap.put_region(&region, old)?;
         let root = Root {
             line: granule / LINE_GRANULES,
             main_lines,
             ptr_lines,
         };
         heap.memory.commit(AT_ROOT, root.pack());
-        if self.root.main_lines != 0 {
-            heap.retire(self.root.line * LINE_GRANULES, region_granules(self.root));
+        if let Some((start, length)) = old {
+            heap.give_up(start, length);
         }
         let words = heap.memory.words();
         self.unindexed = draft
@@ -280,23 +286,30 @@ pub(crate) const fn region_granules(root: Root) -> u32 {
 /// Every address whose PTR answer may name the record, repetitions left out; none of an external
 /// name.
 pub(crate) fn hinted(words: Words<'_>, head: &Head) -> Vec<Address> {
-    use crate::Family;
-    if head.kind() == kind::HELD {
-        return Vec::new();
-    }
-    let mut addresses: Vec<Address> = [Family::V4, Family::V6]
-        .into_iter()
-        .filter_map(|family| head.addresses(words, family))
-        .flatten()
-        .collect();
-    for granule in head.chunk_granules(words).into_iter().flatten() {
-        if let Some(chunk) = Chunk::load(words, granule) {
-            addresses.extend(ready(words, &chunk));
-        }
-    }
+    let mut addresses = Vec::new();
+    leading(words, head).for_each(|address| addresses.push(address));
     addresses.sort_unstable();
     addresses.dedup();
     addresses
+}
+
+/// The same in the order in which they are kept, with repetitions.
+pub(crate) fn leading<'z>(
+    words: Words<'z>,
+    head: &Head,
+) -> impl Iterator<Item = Address> + use<'z> {
+    use crate::Family;
+    let (own, chunks) = if head.kind() == kind::HELD {
+        ([None, None], None)
+    } else {
+        let own = [Family::V4, Family::V6].map(|family| head.addresses(words, family));
+        (own, head.chunk_granules(words))
+    };
+    let chunks = chunks.into_iter().flatten();
+    let endpoints = chunks
+        .filter_map(move |granule| Chunk::load(words, granule))
+        .flat_map(move |chunk| ready(words, &chunk));
+    own.into_iter().flatten().flatten().chain(endpoints)
 }
 
 /// The addresses of a chunk's ready endpoints.
@@ -314,9 +327,9 @@ pub(crate) fn ready<'z>(
         .map(|(_, address)| address)
 }
 
-/// Lines that hold `count` slots at the load of a new table.
-fn lines_for(count: u64) -> u32 {
-    let lines = (count * 100).div_ceil(u64::from(SLOTS) * ROOMY);
+/// Lines that hold `count` slots at a load in percent.
+fn lines_for(count: u64, load: u64) -> u32 {
+    let lines = (count * 100).div_ceil(u64::from(SLOTS) * load);
     u32::try_from(lines)
         .unwrap_or(u32::MAX >> 1)
         .max(1)

@@ -133,7 +133,7 @@ impl Memory {
             return Err(None);
         }
         if let Some(file) = &self.file {
-            allocate(file, bytes).map_err(Some)?;
+            allocate(file, self.bytes(), bytes).map_err(Some)?;
         }
         self.count = count;
         Ok(())
@@ -172,12 +172,13 @@ impl Drop for Memory {
     }
 }
 
-/// `posix_fallocate` from the start.
-pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
-    let length = libc::off_t::try_from(bytes).map_err(io::Error::other)?;
+/// `posix_fallocate` of what is between two sizes.
+pub(crate) fn allocate(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let offset = libc::off_t::try_from(from).map_err(io::Error::other)?;
+    let length = libc::off_t::try_from(to.saturating_sub(from)).map_err(io::Error::other)?;
     loop {
         // SAFETY: an open descriptor; the call returns an errno value.
-        match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, length) } {
+        match unsafe { libc::posix_fallocate(file.as_raw_fd(), offset, length) } {
             0 => return Ok(()),
             libc::EINTR => {}
             error => return Err(io::Error::from_raw_os_error(error)),

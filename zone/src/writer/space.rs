@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Free extents: best fit, neighbors joined at once.
+/// Free extents: best fit, neighbors joined at once. The last one is taken from only where no other
+/// fits, so that what grows most, the index, can grow in its place.
 #[derive(Debug, Default)]
 pub(crate) struct Space {
     /// Length by start.
@@ -41,13 +42,42 @@ impl Space {
 
     /// Takes `length` granules, the start a multiple of `align`.
     pub(crate) fn take(&mut self, length: u32, align: u32) -> Option<u32> {
-        let &(size, start) = self.by_length.range((length + align - 1, 0)..).next()?;
+        let last = self.by_start.last_key_value().map(|(start, _)| *start);
+        let mut fitting = self.by_length.range((length + align - 1, 0)..);
+        let best = fitting.next()?;
+        let other = fitting.next();
+        let &(size, start) = match other {
+            Some(other) if Some(best.1) == last => other,
+            _ => best,
+        };
         self.remove(start, size);
         let aligned = start.next_multiple_of(align);
         self.insert(start, aligned - start);
         self.insert(aligned + length, start + size - aligned - length);
         self.free -= u64::from(length);
         Some(aligned)
+    }
+
+    /// Takes an extent that is free.
+    pub(crate) fn take_at(&mut self, start: u32, length: u32) {
+        let free = self.by_start.range(..=start).next_back();
+        let Some((&left, &size)) = free.filter(|(left, size)| **left + **size >= start + length)
+        else {
+            return;
+        };
+        self.remove(left, size);
+        self.insert(left, start - left);
+        self.insert(start + length, left + size - start - length);
+        self.free -= u64::from(length);
+    }
+
+    /// How much is free right before `end`.
+    pub(crate) fn tail(&self, end: u32) -> u32 {
+        let last = self.by_start.last_key_value();
+        last.map_or(
+            0,
+            |(start, size)| if start + size == end { *size } else { 0 },
+        )
     }
 
     fn insert(&mut self, start: u32, length: u32) {
@@ -92,7 +122,14 @@ mod tests {
             }
             for (start, length) in taken {
                 space.give(start, length);
+                let (tail, free) = (space.tail(1100), space.free());
+                space.take_at(start, length);
+                prop_assert_eq!(space.free(), free - u64::from(length));
+                prop_assert!(space.tail(1100) <= tail);
+                space.give(start, length);
+                prop_assert_eq!((space.tail(1100), space.free()), (tail, free));
             }
+            prop_assert_eq!(space.tail(1100), 1000);
             prop_assert_eq!(space.take(1000, 1), Some(100));
         }
     }

@@ -3,7 +3,7 @@
 use super::{
     Config, Entry, ServiceBody, ServiceKey, Slice, SliceId, State, WriteError, decode, encode,
     heap::{Heap, granules},
-    index::{Index, hinted, ready},
+    index::{Index, hinted, leading, ready},
 };
 use crate::{
     Address, Now,
@@ -143,7 +143,7 @@ impl Zone {
         if let Some(old) = old {
             self.retire_chunk(old);
         }
-        self.forget(&name, &difference(&before, &after));
+        self.forget(&name, difference(&before, &after));
         self.counts.slices += u64::from(old.is_none());
         self.counts.services += u64::from(found.is_none());
         Ok(true)
@@ -178,7 +178,7 @@ impl Zone {
         self.commit(&name, &record?, &[])?;
         self.counts.slices -= 1;
         self.retire_chunk(old);
-        self.forget(&name, &before);
+        self.forget(&name, before);
         Ok(true)
     }
 
@@ -310,7 +310,7 @@ impl Zone {
         after.sort_unstable();
         after.dedup();
         self.commit(&name, &record, &difference(&after, &before))?;
-        self.forget(&name, &difference(&before, &after));
+        self.forget(&name, difference(&before, &after));
         self.counts.services += u64::from(found.is_none());
         Ok(true)
     }
@@ -394,8 +394,8 @@ impl Zone {
         self.committed();
     }
 
-    /// Takes away the hints of addresses that a record no longer holds.
-    fn forget(&mut self, key: &str, gone: &[Address]) {
+    /// Takes away the hints of addresses, sorted, that a record no longer holds.
+    fn forget(&mut self, key: &str, mut gone: Vec<Address>) {
         if gone.is_empty() {
             return;
         }
@@ -406,8 +406,12 @@ impl Zone {
         let Some(head) = Head::load(words, granule) else {
             return;
         };
-        let held = hinted(words, &head);
-        for address in difference(gone, &held) {
+        leading(words, &head).for_each(|held| {
+            if let Ok(at) = gone.binary_search(&held) {
+                gone.remove(at);
+            }
+        });
+        for address in gone {
             self.index.remove_hint(&self.heap.memory, &address, slot);
         }
     }
@@ -474,10 +478,11 @@ fn slice_id(words: Words<'_>, granule: u32) -> Option<SliceId> {
 
 /// The ready addresses of a chunk, sorted.
 fn ready_at(words: Words<'_>, granule: u32) -> Vec<Address> {
-    let mut addresses: Vec<Address> = Chunk::load(words, granule)
-        .into_iter()
-        .flat_map(|chunk| ready(words, &chunk))
-        .collect();
+    let Some(chunk) = Chunk::load(words, granule) else {
+        return Vec::new();
+    };
+    let mut addresses = Vec::with_capacity(chunk.endpoints);
+    ready(words, &chunk).for_each(|address| addresses.push(address));
     addresses.sort_unstable();
     addresses.dedup();
     addresses
@@ -495,8 +500,13 @@ fn own(words: Words<'_>, head: &Head) -> Vec<Address> {
 
 /// What of the sorted `one` is not in the sorted `other`.
 fn difference(one: &[Address], other: &[Address]) -> Vec<Address> {
-    one.iter()
-        .filter(|address| other.binary_search(address).is_err())
-        .copied()
-        .collect()
+    let mut other = other.iter().peekable();
+    let mut missing = Vec::new();
+    for address in one {
+        while other.next_if(|known| *known < address).is_some() {}
+        if other.peek() != Some(&address) {
+            missing.push(*address);
+        }
+    }
+    missing
 }
