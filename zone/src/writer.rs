@@ -27,6 +27,7 @@ pub(crate) mod memory;
 mod object;
 #[cfg(all(test, not(loom)))]
 mod overflow;
+mod reverse;
 #[cfg(all(test, not(loom)))]
 mod ruled;
 pub(crate) mod space;

@@ -4,8 +4,9 @@ use super::{
     Config, WriteError, decode, encode,
     heap::{Heap, grace},
     held,
-    index::{Index, hinted, random, region_granules},
+    index::{Index, random, region_granules},
     memory::Memory,
+    reverse::hinted,
     space::Space,
     zone::{Counts, Zone},
 };

@@ -1,6 +1,6 @@
 //! The index as the writer keeps it: slots committed one by one, regions rebuilt off-line.
 
-use super::{WriteError, decode, heap::Heap, memory::Memory};
+use super::{WriteError, decode, heap::Heap, memory::Memory, reverse::hinted};
 use crate::{
     Address,
     hash::{Hash, Seed},
@@ -8,7 +8,7 @@ use crate::{
         AT_ROOT, EMPTY, GRANULE_WORDS, HINT_BIAS, LINE_GRANULES, LINE_WORDS, LINES_STEP, MANY,
         MAX_HINTS, MAX_PROBE_LINES, REGION_INCOMPLETE, Root, TOMBSTONE, kind,
     },
-    record::{Chunk, Head},
+    record::Head,
     sync::{Ordering, Step, leaves_out},
     words::Words,
 };
@@ -281,50 +281,6 @@ impl Index {
 /// Granules of a region.
 pub(crate) const fn region_granules(root: Root) -> u32 {
     (1 + root.main_lines + root.ptr_lines) * LINE_GRANULES
-}
-
-/// Every address whose PTR answer may name the record, repetitions left out; none of an external
-/// name.
-pub(crate) fn hinted(words: Words<'_>, head: &Head) -> Vec<Address> {
-    let mut addresses = Vec::new();
-    leading(words, head).for_each(|address| addresses.push(address));
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses
-}
-
-/// The same in the order in which they are kept, with repetitions.
-pub(crate) fn leading<'z>(
-    words: Words<'z>,
-    head: &Head,
-) -> impl Iterator<Item = Address> + use<'z> {
-    use crate::Family;
-    let (own, chunks) = if head.kind() == kind::HELD {
-        ([None, None], None)
-    } else {
-        let own = [Family::V4, Family::V6].map(|family| head.addresses(words, family));
-        (own, head.chunk_granules(words))
-    };
-    let chunks = chunks.into_iter().flatten();
-    let endpoints = chunks
-        .filter_map(move |granule| Chunk::load(words, granule))
-        .flat_map(move |chunk| ready(words, &chunk));
-    own.into_iter().flatten().flatten().chain(endpoints)
-}
-
-/// The addresses of a chunk's ready endpoints.
-pub(crate) fn ready<'z>(
-    words: Words<'z>,
-    chunk: &Chunk,
-) -> impl Iterator<Item = Address> + use<'z> {
-    let chunk = *chunk;
-    chunk
-        .addresses(words)
-        .into_iter()
-        .flatten()
-        .enumerate()
-        .filter(move |(index, _)| chunk.is_ready(words, *index) == Some(true))
-        .map(|(_, address)| address)
 }
 
 /// Lines that hold `count` slots at a load in percent.

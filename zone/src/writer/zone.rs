@@ -3,7 +3,8 @@
 use super::{
     Config, Entry, ServiceBody, ServiceKey, Slice, SliceId, State, WriteError, decode, encode,
     heap::{Heap, granules},
-    index::{Index, hinted, leading, ready},
+    index::Index,
+    reverse::{difference, hinted, leading, own, ready_at},
 };
 use crate::{
     Address, Now,
@@ -474,39 +475,4 @@ fn chunks(words: Words<'_>, found: &Found) -> Vec<u32> {
 /// The slice that a chunk is of.
 fn slice_id(words: Words<'_>, granule: u32) -> Option<SliceId> {
     Some(SliceId(Chunk::load(words, granule)?.id))
-}
-
-/// The ready addresses of a chunk, sorted.
-fn ready_at(words: Words<'_>, granule: u32) -> Vec<Address> {
-    let Some(chunk) = Chunk::load(words, granule) else {
-        return Vec::new();
-    };
-    let mut addresses = Vec::with_capacity(chunk.endpoints);
-    ready(words, &chunk).for_each(|address| addresses.push(address));
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses
-}
-
-/// The addresses of a record itself, sorted.
-fn own(words: Words<'_>, head: &Head) -> Vec<Address> {
-    use crate::Family;
-    [Family::V4, Family::V6]
-        .into_iter()
-        .filter_map(|family| head.addresses(words, family))
-        .flatten()
-        .collect()
-}
-
-/// What of the sorted `one` is not in the sorted `other`.
-fn difference(one: &[Address], other: &[Address]) -> Vec<Address> {
-    let mut other = other.iter().peekable();
-    let mut missing = Vec::new();
-    for address in one {
-        while other.next_if(|known| *known < address).is_some() {}
-        if other.peek() != Some(&address) {
-            missing.push(*address);
-        }
-    }
-    missing
 }
