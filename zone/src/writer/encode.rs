@@ -53,8 +53,8 @@ pub(crate) fn service(
     words[1] = v4 | v6 << 8 | ports_count << 16 | chunks_count << 32;
     words[1] |= (external.len() as u64) << 48;
     push_text(&mut words, key.as_bytes());
-    push_addresses(&mut words, of(Family::V4), Family::V4);
-    push_addresses(&mut words, of(Family::V6), Family::V6);
+    push_addresses(&mut words, of(Family::V4).map(|it| it.octets), Family::V4);
+    push_addresses(&mut words, of(Family::V6).map(|it| it.octets), Family::V6);
     push_text(&mut words, external.as_bytes());
     words.extend(chunks.iter().map(|granule| u64::from(*granule)));
     push_ports(&mut words, ports)?;
@@ -110,10 +110,11 @@ pub(crate) fn chunk(id: SliceId, slice: &Slice) -> Result<Vec<u64>, WriteError> 
     let ports = count("ports", slice.ports.len(), 65_535)?;
     let family = slice.family as u64;
     let counts = family | (zones.len() as u64) << 8 | ports << 16 | all << 32 | served << 48;
-    let mut words = vec![0, id.0, counts];
+    let mut words = Vec::with_capacity(GRANULE_WORDS * 8 + endpoints.len() * 2);
+    words.extend([0, id.0, counts]);
     push_addresses(
         &mut words,
-        endpoints.iter().map(|endpoint| &endpoint.address),
+        endpoints.iter().map(|it| it.address.to_be_bytes()),
         slice.family,
     );
     push_attributes(&mut words, &endpoints);
@@ -172,8 +173,8 @@ pub(crate) fn config(config: &Config) -> Result<Vec<u64>, WriteError> {
             | suffixes << 32
             | builds << 48,
     ];
-    push_addresses(&mut words, of(Family::V4), Family::V4);
-    push_addresses(&mut words, of(Family::V6), Family::V6);
+    push_addresses(&mut words, of(Family::V4).map(|it| it.octets), Family::V4);
+    push_addresses(&mut words, of(Family::V6).map(|it| it.octets), Family::V6);
     words.extend(&config.refused_builds);
     for suffix in &config.excepted_suffixes {
         let suffix = target(suffix)?;
@@ -276,7 +277,8 @@ fn topology_zone(endpoint: &Endpoint) -> Option<&str> {
 struct Sorted {
     /// Not answered for the whole service.
     withheld: bool,
-    address: Address,
+    /// Its octets as a number, which is compared at once; the family is the chunk's.
+    address: u128,
     hostname: Option<String>,
     /// Its number among the chunk's, from 1 on; 0: none.
     zone: u8,
@@ -287,9 +289,13 @@ impl Sorted {
     fn new(endpoint: &Endpoint, zone: u8) -> Result<Self, WriteError> {
         let hostname = endpoint.hostname.as_deref().map(label).transpose()?;
         let flag = |set: bool, flag: u32| if set { flag as u8 } else { 0 };
+        let counted = match endpoint.address.family {
+            Family::V4 => u128::MAX << 96,
+            Family::V6 => u128::MAX,
+        };
         Ok(Self {
             withheld: !endpoint.ready || endpoint.shadowed,
-            address: stored(&endpoint.address),
+            address: u128::from_be_bytes(endpoint.address.octets) & counted,
             hostname,
             zone,
             flags: flag(endpoint.ready, ENDPOINT_READY)
@@ -300,11 +306,10 @@ impl Sorted {
 
 /// Flags : 8 and zone : 8 of each endpoint, two to a word.
 fn push_attributes(words: &mut Vec<u64>, endpoints: &[Sorted]) {
-    let attributes: Vec<u64> = endpoints
+    let attributes = endpoints
         .iter()
-        .map(|endpoint| u64::from(endpoint.flags) | u64::from(endpoint.zone) << 8)
-        .collect();
-    push_pairs(words, &attributes);
+        .map(|endpoint| u64::from(endpoint.flags) | u64::from(endpoint.zone) << 8);
+    push_pairs(words, attributes);
 }
 
 /// The address that decoding gives: octets that do not count are zero.
@@ -319,29 +324,25 @@ pub(super) fn stored(address: &Address) -> Address {
 }
 
 /// Packed addresses of one family.
-pub(super) fn push_addresses<'a>(
+pub(super) fn push_addresses(
     words: &mut Vec<u64>,
-    addresses: impl Iterator<Item = &'a Address>,
+    addresses: impl Iterator<Item = [u8; 16]>,
     family: Family,
 ) {
     match family {
         Family::V4 => {
-            let halves: Vec<u64> = addresses
-                .map(|address| text_words(address.as_octets()).1)
-                .collect();
-            push_pairs(words, &halves);
+            let half = |[a, b, c, d, ..]: [u8; 16]| u64::from(u32::from_le_bytes([a, b, c, d]));
+            push_pairs(words, addresses.map(half));
         }
-        Family::V6 => addresses.for_each(|address| words.extend(text_words(&address.octets).0)),
+        Family::V6 => addresses.for_each(|octets| words.extend(text_words(&octets).0)),
     }
 }
 
 /// Two 32-bit halves to a word, the first in the low half.
-fn push_pairs(words: &mut Vec<u64>, halves: &[u64]) {
-    words.extend(
-        halves
-            .chunks(2)
-            .map(|pair| pair[0] | pair.get(1).map_or(0, |half| half << 32)),
-    );
+fn push_pairs(words: &mut Vec<u64>, mut halves: impl Iterator<Item = u64>) {
+    while let Some(low) = halves.next() {
+        words.push(low | halves.next().unwrap_or(0) << 32);
+    }
 }
 
 /// Number : 16, protocol : 8, length of the name : 8; then the name.

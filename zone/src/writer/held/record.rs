@@ -98,8 +98,16 @@ pub(super) fn encode(name: &str, held: &Held) -> Result<Vec<u64>, WriteError> {
             | (first.len() as u64) << 48,
     ];
     push_text(&mut words, name.as_bytes());
-    push_addresses(&mut words, v4.addresses.iter(), Family::V4);
-    push_addresses(&mut words, v6.addresses.iter(), Family::V6);
+    push_addresses(
+        &mut words,
+        v4.addresses.iter().map(|it| it.octets),
+        Family::V4,
+    );
+    push_addresses(
+        &mut words,
+        v6.addresses.iter().map(|it| it.octets),
+        Family::V6,
+    );
     push_text(&mut words, first.as_bytes());
     words.push(u64::from(v4.expiry) | u64::from(v6.expiry) << 32);
     let mut flags = 0;
