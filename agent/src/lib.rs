@@ -20,6 +20,7 @@ pub mod config;
 pub mod csi;
 pub mod dump;
 pub mod external;
+pub mod fanout;
 pub mod forward;
 pub mod jitter;
 pub mod listen;
