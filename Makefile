@@ -115,6 +115,12 @@ bench: prepare guests agent ## speed: the libraries against libc, the listener a
 	@tests/bench/run.sh
 	@tests/bench/external.sh
 	@tests/bench/servers.sh
+	@tests/bench/scale.sh
+
+.PHONY: bench-scale
+bench-scale: export RESULTS ?= $(CURDIR)/docs/benchmarks
+bench-scale: ## the agent alone, with 10,000 and 100,000 services: memory, latency (part of bench; 4 GB of memory)
+	@tests/bench/scale.sh
 
 .PHONY: plots
 plots: ## write the tables and pictures of docs/BENCHMARKS.md anew, from docs/benchmarks/*.csv

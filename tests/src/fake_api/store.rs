@@ -129,6 +129,8 @@ impl Store {
 
     /// Forgets what happened: watches from before now are told so, and lists that are under way.
     pub(super) fn compact(&mut self) {
+        // Something of another resource: no watch is from now.
+        self.version += 1;
         self.history.clear();
         self.lists.clear();
         self.oldest = self.version;

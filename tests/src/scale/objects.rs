@@ -1,10 +1,14 @@
 //! Objects as an API server writes them: the fields, their order and their size are those of Kubernetes 1.37's.
 
+mod text;
+
 use super::{Cluster, Endpoint, Kind};
 use jiff::Timestamp;
-use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
-use std::net::Ipv4Addr;
+use text::{
+    Conditions, EndpointText, Managed, Map, Metadata, Object, Owner, ServicePort, SlicePort, Spec,
+    Target,
+};
 
 /// When everything that is there at the beginning was made: 2026-01-01, in milliseconds.
 const BEGINNING: u64 = 1_767_225_600_000;
@@ -275,148 +279,6 @@ fn letters(mut chance: u64, count: usize) -> String {
 fn time(milliseconds: u64) -> String {
     let time = i64::try_from(milliseconds).map(Timestamp::from_millisecond);
     time.expect("a time").expect("of this age").to_string()
-}
-
-/// An object of any kind; what others have is left out.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Object {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    api_version: Option<&'static str>,
-    metadata: Metadata,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    spec: Option<Spec>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    address_type: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    endpoints: Option<Vec<EndpointText>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ports: Option<[SlicePort; 2]>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "raw")]
-    status: Option<&'static str>,
-}
-
-/// JSON that is there already.
-fn raw<S: Serializer>(text: &Option<&'static str>, serializer: S) -> Result<S::Ok, S::Error> {
-    let value: Option<&RawValue> = text.and_then(|text| serde_json::from_str(text).ok());
-    value.serialize(serializer)
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    generate_name: Option<String>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    namespace: String,
-    uid: String,
-    resource_version: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    generation: Option<u32>,
-    creation_timestamp: String,
-    labels: Map,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    annotations: Option<Map>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    owner_references: Option<[Owner; 1]>,
-    managed_fields: [Managed; 1],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Owner {
-    api_version: &'static str,
-    kind: &'static str,
-    name: String,
-    uid: String,
-    controller: bool,
-    block_owner_deletion: bool,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Managed {
-    manager: &'static str,
-    operation: &'static str,
-    api_version: &'static str,
-    time: String,
-    fields_type: &'static str,
-    fields_v1: Box<RawValue>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Spec {
-    ports: [ServicePort; 2],
-    selector: Map,
-    #[serde(rename = "clusterIP")]
-    cluster_ip: String,
-    #[serde(rename = "clusterIPs")]
-    cluster_ips: [String; 1],
-    r#type: &'static str,
-    session_affinity: &'static str,
-    ip_families: [&'static str; 1],
-    ip_family_policy: &'static str,
-    internal_traffic_policy: &'static str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ServicePort {
-    name: &'static str,
-    protocol: &'static str,
-    port: u16,
-    target_port: u16,
-}
-
-#[derive(Serialize)]
-struct SlicePort {
-    name: &'static str,
-    protocol: &'static str,
-    port: u16,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct EndpointText {
-    addresses: [Ipv4Addr; 1],
-    conditions: Conditions,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hostname: Option<String>,
-    target_ref: Target,
-    node_name: String,
-    zone: &'static str,
-}
-
-#[derive(Serialize)]
-struct Conditions {
-    ready: bool,
-    serving: bool,
-    terminating: bool,
-}
-
-#[derive(Serialize)]
-struct Target {
-    kind: &'static str,
-    namespace: String,
-    name: String,
-    uid: String,
-}
-
-/// Keys and values, in order.
-struct Map(Vec<(&'static str, String)>);
-
-impl Serialize for Map {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (key, value) in &self.0 {
-            map.serialize_entry(key, value)?;
-        }
-        map.end()
-    }
 }
 
 #[cfg(test)]
