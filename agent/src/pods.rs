@@ -12,6 +12,8 @@
 //! else is in them is left to who delivers.
 
 mod place;
+#[doc(hidden)]
+pub mod proofs;
 
 use crate::{
     cli::PodCommand,

@@ -8,15 +8,10 @@
 
 #[path = "../../tests/fuzz/targets/messages.rs"]
 mod messages;
+#[path = "../../tests/fuzz/stable.rs"]
+mod stable;
 
-use proptest::{
-    collection::vec,
-    prelude::{ProptestConfig, any},
-    sample::select,
-    strategy::Strategy,
-    test_runner::{RngSeed, TestRunner},
-};
-use std::{fs, path::Path};
+use proptest::{collection::vec, prelude::any, sample::select, strategy::Strategy};
 
 /// What messages are made of, after the first two octets: the choices and the query's length.
 const TOKENS: [&[u8]; 30] = [
@@ -69,25 +64,7 @@ fn made_up_messages() {
     );
 }
 
-/// Runs the target on its seeds, then on random bytes, the same in every run; a finding is shrunk.
+/// Runs the target on its seeds, then on these.
 fn run(cases: u32, inputs: impl Strategy<Value = Vec<u8>>) {
-    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/seeds/messages");
-    let mut count = 0;
-    for seed in fs::read_dir(&seeds).expect("the target's seeds") {
-        messages::messages(&fs::read(seed.expect("a seed").path()).expect("a seed"));
-        count += 1;
-    }
-    assert!(count > 0, "no seeds in {}", seeds.display());
-    let config = ProptestConfig {
-        cases,
-        failure_persistence: None,
-        rng_seed: RngSeed::Fixed(1),
-        ..ProptestConfig::default()
-    };
-    TestRunner::new(config)
-        .run(&inputs, |bytes| {
-            messages::messages(&bytes);
-            Ok(())
-        })
-        .unwrap_or_else(|finding| panic!("{finding}"));
+    stable::run("messages", cases, inputs, messages::messages);
 }

@@ -8,15 +8,15 @@
 
 #[path = "../../tests/fuzz/targets/agent.rs"]
 mod agent;
+#[path = "../../tests/fuzz/stable.rs"]
+mod stable;
 
 use proptest::{
     collection::vec,
-    prelude::{ProptestConfig, any},
+    prelude::any,
     sample::{Index, select},
     strategy::Strategy,
-    test_runner::{RngSeed, TestRunner},
 };
-use std::{fs, path::Path};
 
 /// What is put into seeds, or takes the place of what is there.
 const TOKENS: [&[u8]; 28] = [
@@ -71,45 +71,20 @@ fn volumes_and_their_registry() {
 }
 
 #[test]
+fn what_the_driver_leaves_for_the_agent() {
+    run("registry", 4_000, agent::registry);
+}
+
+#[test]
 fn lines_pages_and_journals_of_watches() {
     run("watches", 4_000, agent::watches);
 }
 
-/// Runs a target on its seeds, then on seeds that are changed here and there, the same in every run;
-/// a finding is shrunk.
+/// Runs a target on its seeds, then on seeds that are changed here and there.
 fn run(target: &str, cases: u32, body: fn(&[u8])) {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/fuzz/seeds")
-        .join(target);
-    let mut seeds: Vec<_> = fs::read_dir(&directory)
-        .expect("the target's seeds")
-        .map(|seed| seed.expect("a seed").path())
-        .collect();
-    seeds.sort();
-    let seeds: Vec<Vec<u8>> = seeds
-        .iter()
-        .map(|seed| fs::read(seed).expect("a seed"))
-        .collect();
-    assert!(!seeds.is_empty(), "no seeds in {}", directory.display());
-    for seed in &seeds {
-        body(seed);
-    }
-    let config = ProptestConfig {
-        cases,
-        failure_persistence: None,
-        rng_seed: RngSeed::Fixed(1),
-        ..ProptestConfig::default()
-    };
     let change = (any::<Index>(), 0_usize..6, select(&TOKENS[..]));
-    TestRunner::new(config)
-        .run(
-            &(select(seeds), vec(change, 0..6)).prop_map(changed),
-            |bytes| {
-                body(&bytes);
-                Ok(())
-            },
-        )
-        .unwrap_or_else(|finding| panic!("{target}: {finding}"));
+    let inputs = (select(stable::seeds(target)), vec(change, 0..6)).prop_map(changed);
+    stable::run(target, cases, inputs, body);
 }
 
 /// Where, how many bytes go, and what comes.

@@ -15,6 +15,8 @@ mod corefile;
 mod replies;
 #[path = "../fuzz/targets/rules.rs"]
 mod rules;
+#[path = "../fuzz/stable.rs"]
+mod stable;
 #[path = "../fuzz/targets/stub.rs"]
 mod stub;
 #[path = "../fuzz/targets/zone.rs"]
@@ -22,11 +24,10 @@ mod zone;
 
 use proptest::{
     collection::vec,
-    prelude::{ProptestConfig, Strategy, any, prop_oneof},
+    prelude::{Strategy, any, prop_oneof},
     sample::select,
-    test_runner::{RngSeed, TestRunner},
 };
-use std::{fs, path::Path};
+use stable::run;
 
 /// What resolver files and names are made of.
 const TOKENS: [&[u8]; 32] = [
@@ -237,29 +238,4 @@ fn replies() -> impl Strategy<Value = Vec<u8>> {
 /// So many tokens at most.
 fn text(most: usize) -> impl Strategy<Value = Vec<u8>> {
     vec(select(&TOKENS[..]), 0..most).prop_map(|tokens| tokens.concat())
-}
-
-/// Runs a target on its seeds, then on random bytes, the same in every run; a finding is shrunk.
-fn run(target: &str, cases: u32, inputs: impl Strategy<Value = Vec<u8>>, body: fn(&[u8])) {
-    let seeds = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz/seeds")
-        .join(target);
-    let mut count = 0;
-    for seed in fs::read_dir(&seeds).expect("the target's seeds") {
-        body(&fs::read(seed.expect("a seed").path()).expect("a seed"));
-        count += 1;
-    }
-    assert!(count > 0, "no seeds in {}", seeds.display());
-    let config = ProptestConfig {
-        cases,
-        failure_persistence: None,
-        rng_seed: RngSeed::Fixed(1),
-        ..ProptestConfig::default()
-    };
-    TestRunner::new(config)
-        .run(&inputs, |bytes| {
-            body(&bytes);
-            Ok(())
-        })
-        .unwrap_or_else(|finding| panic!("{target}: {finding}"));
 }

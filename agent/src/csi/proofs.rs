@@ -34,14 +34,14 @@ pub fn volume(
     })
 }
 
-/// Reads an entry of the registry; what was read is written and read again alike.
-pub fn entry(text: &[u8]) {
-    let Ok(entry) = serde_json::from_slice::<Entry>(text) else {
-        return;
-    };
+/// The namespace in an entry of the registry, as the driver reads it; what was read is written and read
+/// again alike.
+pub fn entry(text: &[u8]) -> Option<String> {
+    let entry: Entry = serde_json::from_slice(text).ok()?;
     // A path that is no text cannot have come from JSON.
     let written = serde_json::to_string(&entry).unwrap_or_default();
-    assert_eq!(serde_json::from_str(&written).ok(), Some(entry));
+    assert_eq!(serde_json::from_str(&written).ok(), Some(entry.clone()));
+    Some(entry.namespace)
 }
 
 /// How many mounts lines of mountinfo list.

@@ -5,15 +5,23 @@
 
 use nss_k8s_agent::{
     config::Config,
-    csi, manifests,
+    csi::{
+        self,
+        report::{Figures, State},
+    },
+    manifests,
     model::{Event, Object, ObjectKey},
+    parse, pods,
     table::{Entry, Table},
+    telemetry::Telemetry,
     watch,
 };
 use nss_k8s_zone::{Options, ServiceKey, SliceId, WriteError, Writer};
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     fs,
+    os::unix::ffi::OsStrExt as _,
     path::Path,
     sync::{Mutex, OnceLock},
 };
@@ -142,6 +150,74 @@ pub(crate) fn volumes(bytes: &[u8]) {
     csi::proofs::entry(&rest);
     let lines = rest.split(|byte| *byte == b'\n').count();
     assert!(csi::proofs::mounts(&rest) <= lines);
+}
+
+/// What the driver, or who else delivers, left for the agent: an entry of the registry, its name before
+/// the first byte 0xff; without a name the driver's word of itself. An entry names one directory and a
+/// namespace, the same to the agent and to the driver; another pod's entry is read whatever is beside it.
+pub(crate) fn registry(bytes: &[u8]) {
+    let end = bytes.iter().position(|byte| *byte == 0xff);
+    let (name, text) = bytes.split_at(end.unwrap_or(0));
+    let text = text.strip_prefix(b"\xff").unwrap_or(text);
+    let base = scratch();
+    let good = pods::Pod {
+        namespace: "shop".to_owned(),
+    };
+    pods::add(base.path(), "good", &good).expect("our directory");
+    if name.is_empty() {
+        driver(base.path(), text);
+        return;
+    }
+    let file = OsStr::from_bytes(name);
+    // No directory can hold another name than these.
+    if name.len() > 255
+        || name.contains(&b'/')
+        || name.contains(&0)
+        || [&b"."[..], b".."].contains(&name)
+    {
+        return;
+    }
+    fs::write(pods::registry(base.path()).join(file), text).expect("our directory");
+    let mut pods = pods::proofs::registered(base.path()).expect("our directory");
+    if name != b"good" {
+        assert_eq!(pods.remove("good"), Some(Some(good)));
+    }
+    let Some((id, pod)) = pods.pop_first() else {
+        return;
+    };
+    assert!(pods.is_empty() && file == id.as_str() && !id.starts_with('.'));
+    let of_driver = csi::proofs::entry(text).filter(|namespace| parse::label(namespace).is_ok());
+    match pod {
+        Some(pod) => {
+            assert_eq!(parse::label(&pod.namespace), Ok(()));
+            // The driver reads more of it, and may find that wrong.
+            assert!(of_driver.is_none_or(|namespace| namespace == pod.namespace));
+            pods::add(base.path(), &id, &pod).expect("our directory");
+            let again = pods::proofs::registered(base.path()).expect("our directory");
+            assert_eq!(again.get(&id), Some(&Some(pod)));
+        }
+        // The driver skips text that is not UTF-8 where it does not matter.
+        None => assert!(of_driver.is_none() || str::from_utf8(text).is_err()),
+    }
+}
+
+/// The driver's word of itself: what is read can be told among the agent's figures.
+fn driver(base: &Path, text: &[u8]) {
+    fs::write(State::path(base), text).expect("our directory");
+    let Ok(state) = State::read(base) else {
+        return;
+    };
+    let telemetry = Telemetry::new();
+    let figures = Box::new(Figures::new(base));
+    telemetry.extend(|registry| registry.register_collector(figures));
+    let told = telemetry.encode().expect("text");
+    // What no gauge can tell counts as the most that one can.
+    let written = state.expect("it is there").written.min(i64::MAX as u64);
+    assert!(
+        told.lines()
+            .any(|line| line == format!("nss_k8s_driver_timestamp_seconds {written}")),
+        "{told}"
+    );
 }
 
 /// Lines of a watch, pages of a list, and what an earlier agent kept of them; the first byte chooses.
