@@ -7,33 +7,20 @@
     reason = "a test has std"
 )]
 
+#[path = "support/shipped.rs"]
+mod shipped;
+
 use nss_k8s_stub::{Address, Door, Families, Name, Outcome, Query, resolve};
 use nss_k8s_zone::{Config, MissPolicy, Now, Options, ServiceBody, ServiceKey, Writer};
-use std::ffi::{CStr, CString, c_char, c_int};
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
-use std::{env, fs, mem, ptr};
-
-/// `_nss_k8s_gethostbyname4_r` (glibc nss/nss.h).
-type ByName = unsafe extern "C" fn(
-    *const c_char,
-    *mut *mut Tuple,
-    *mut u8,
-    usize,
-    *mut c_int,
-    *mut c_int,
-    *mut i32,
-) -> c_int;
-
-/// `struct gaih_addrtuple`.
-#[repr(C)]
-struct Tuple {
-    next: *mut Self,
-    name: *const c_char,
-    family: c_int,
-    address: [u8; 16],
-    scope: u32,
-}
+use shipped::{ByName4, Shipped};
+use std::{
+    env,
+    ffi::{CStr, CString},
+    fs,
+    path::{Path, PathBuf},
+    ptr,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// What both come to: the sorted addresses' octets with the canonical name, or a word.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,7 +44,7 @@ fn the_shipped_library_sees_what_the_std_build_sees() {
     unsafe {
         env::set_var("NSS_K8S_DIR", directory.join("view/default"));
     }
-    let by_name = shipped();
+    let by_name = Shipped::open().by_name4();
     let mut answers = 0;
     for name in [
         "api.prod.svc.cluster.local.",
@@ -147,7 +134,7 @@ fn by_own_build(name: &str) -> Seen {
     }
 }
 
-fn by_shipped(by_name: ByName, name: &str) -> Seen {
+fn by_shipped(by_name: ByName4, name: &str) -> Seen {
     let name = CString::new(name).unwrap();
     let mut tuple = ptr::null_mut();
     let mut buffer = [0_u64; 256];
@@ -186,54 +173,4 @@ fn by_shipped(by_name: ByName, name: &str) -> Seen {
         (-1, _) => Seen::Pass,
         other => panic!("status and h_errno {other:?}"),
     }
-}
-
-/// The function of the library that `make guests` has built from these sources.
-fn shipped() -> ByName {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let guests =
-        env::var_os("NSS_K8S_GUESTS").map_or_else(|| workspace.join("build/guests"), PathBuf::from);
-    let library = guests.join("libnss_k8s.so.2");
-    let built = modified(&library)
-        .unwrap_or_else(|| panic!("{}: not there; run `make guests`", library.display()));
-    for sources in ["zone/src", "stub/src", "nss-module/src"] {
-        let changed = newest(&workspace.join(sources));
-        assert!(
-            changed <= built,
-            "{sources} changed after the library was built: make guests"
-        );
-    }
-    let path = CString::new(library.into_os_string().into_encoded_bytes()).unwrap();
-    // SAFETY: both strings end in NUL; the symbol is a function of that type.
-    unsafe {
-        let handle = libc::dlopen(path.as_ptr(), libc::RTLD_NOW);
-        assert!(!handle.is_null(), "dlopen {path:?}");
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "a test has the libc that it was linked with"
-        )]
-        let symbol = libc::dlsym(handle, c"_nss_k8s_gethostbyname4_r".as_ptr());
-        assert!(!symbol.is_null());
-        mem::transmute::<*mut libc::c_void, ByName>(symbol)
-    }
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path).ok()?.modified().ok()
-}
-
-/// The youngest file below a directory.
-fn newest(directory: &Path) -> SystemTime {
-    fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                newest(&path)
-            } else {
-                modified(&path).unwrap()
-            }
-        })
-        .max()
-        .unwrap_or(UNIX_EPOCH)
 }

@@ -6,16 +6,20 @@
     reason = "a test has std"
 )]
 
+#[path = "support/shipped.rs"]
+mod shipped;
+
 use nss_k8s_zone::{
     Address, Config, Endpoint, Family, Now, Options, ServiceBody, ServiceKey, Slice, SliceId,
     Writer,
 };
+use shipped::{ByName4, Shipped, Tuple};
 use std::{
     collections::BTreeSet,
     env,
     ffi::{CStr, CString, c_char, c_int, c_void},
     mem,
-    path::{Path, PathBuf},
+    path::Path,
     ptr::null_mut,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -28,25 +32,6 @@ const CANARY: u8 = 0xa5;
 const SUCCESS: c_int = 1;
 const TRY_AGAIN: c_int = -2;
 
-/// `struct gaih_addrtuple`.
-#[repr(C)]
-struct Tuple {
-    next: *mut Self,
-    name: *const c_char,
-    family: c_int,
-    address: [u8; 16],
-    scope: u32,
-}
-
-type ByName4 = unsafe extern "C" fn(
-    *const c_char,
-    *mut *mut Tuple,
-    *mut u8,
-    usize,
-    *mut c_int,
-    *mut c_int,
-    *mut i32,
-) -> c_int;
 type ByName2 = unsafe extern "C" fn(
     *const c_char,
     c_int,
@@ -168,37 +153,19 @@ fn sizes(addresses: usize) -> impl Iterator<Item = usize> {
 }
 
 impl Module {
-    /// The library that `make guests` has built.
+    /// Those of the library that `make guests` has built.
     fn shipped() -> Self {
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let guests = env::var_os("NSS_K8S_GUESTS")
-            .map_or_else(|| workspace.join("build/guests"), PathBuf::from);
-        let path = guests.join("libnss_k8s.so.2");
-        assert!(path.exists(), "{}: run `make guests`", path.display());
-        let path = CString::new(path.into_os_string().into_encoded_bytes()).unwrap();
-        // SAFETY: strings that end in zero; each symbol is a function of its type.
+        let library = Shipped::open();
+        let (by_name2, by_address) = (
+            library.symbol(c"_nss_k8s_gethostbyname2_r"),
+            library.symbol(c"_nss_k8s_gethostbyaddr_r"),
+        );
+        // SAFETY: each symbol is a function of its type.
         unsafe {
-            let handle = libc::dlopen(path.as_ptr(), libc::RTLD_NOW);
-            assert!(!handle.is_null(), "dlopen {path:?}");
-            let symbol = |name: &CStr| {
-                #[allow(
-                    clippy::disallowed_methods,
-                    reason = "a test has the libc that it was linked with"
-                )]
-                let symbol = libc::dlsym(handle, name.as_ptr());
-                assert!(!symbol.is_null(), "{name:?}");
-                symbol
-            };
             Self {
-                by_name4: mem::transmute::<*mut c_void, ByName4>(symbol(
-                    c"_nss_k8s_gethostbyname4_r",
-                )),
-                by_name2: mem::transmute::<*mut c_void, ByName2>(symbol(
-                    c"_nss_k8s_gethostbyname2_r",
-                )),
-                by_address: mem::transmute::<*mut c_void, ByAddress>(symbol(
-                    c"_nss_k8s_gethostbyaddr_r",
-                )),
+                by_name4: library.by_name4(),
+                by_name2: mem::transmute::<*mut c_void, ByName2>(by_name2),
+                by_address: mem::transmute::<*mut c_void, ByAddress>(by_address),
             }
         }
     }

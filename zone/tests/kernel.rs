@@ -7,6 +7,10 @@
     reason = "ordinary std tests; the ban is for the in-process code"
 )]
 
+#[macro_use]
+#[path = "support/through_libc.rs"]
+mod through_libc;
+
 #[path = "kernel/child.rs"]
 mod child;
 #[path = "kernel/world.rs"]

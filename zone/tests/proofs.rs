@@ -17,6 +17,10 @@
     reason = "ordinary std tests; the ban is for the in-process code"
 )]
 
+#[macro_use]
+#[path = "support/through_libc.rs"]
+mod through_libc;
+
 #[path = "proofs/asking.rs"]
 mod asking;
 #[path = "proofs/calls.rs"]

@@ -243,18 +243,8 @@ mod tests {
         for call in calls {
             for errno in [libc::ENOSYS, libc::EPERM] {
                 let shown = thread::spawn(move || {
-                    sys::unshare_mounts().expect("this test needs root");
-                    sys::make_private(&around(Path::new("/tmp")).unwrap().unwrap().point).unwrap();
-                    let place = tempfile::tempdir().unwrap();
-                    let place = fs::canonicalize(place.path()).unwrap();
-                    sys::bind(&place, &place).unwrap();
-                    sys::mount(c"none", &place, None, libc::MS_SHARED, None).unwrap();
-                    let (own, target) = (place.join("own"), place.join("target"));
-                    fs::create_dir(&own).unwrap();
-                    sys::mount_tmpfs(&own, "size=1m").unwrap();
-                    let source = own.join("source");
-                    fs::create_dir(&source).unwrap();
-                    fs::create_dir(&target).unwrap();
+                    let (_root, place) = shared_place();
+                    let (own, source, target) = source_and_target(&place);
                     refuse(call, errno);
                     let shown = show(&source, &target);
                     let written = fs::write(target.join("file"), "");
@@ -275,6 +265,29 @@ mod tests {
                 assert_eq!(shown.join().unwrap(), wanted, "call {call}, errno {errno}");
             }
         }
+    }
+
+    /// A place whose mounts spread, in mounts of this thread's own. It is removed with the first, once it is
+    /// unmounted.
+    fn shared_place() -> (tempfile::TempDir, PathBuf) {
+        sys::unshare_mounts().expect("this test needs root");
+        sys::make_private(&around(Path::new("/tmp")).unwrap().unwrap().point).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let place = fs::canonicalize(root.path()).unwrap();
+        sys::bind(&place, &place).unwrap();
+        sys::mount(c"none", &place, None, libc::MS_SHARED, None).unwrap();
+        (root, place)
+    }
+
+    /// As on a node: our own file system with a directory on it, and kubelet's directory on another one.
+    fn source_and_target(place: &Path) -> (PathBuf, PathBuf, PathBuf) {
+        let own = place.join("own");
+        fs::create_dir(&own).unwrap();
+        sys::mount_tmpfs(&own, "size=1m").unwrap();
+        let (source, target) = (own.join("source"), place.join("target"));
+        fs::create_dir(&source).unwrap();
+        fs::create_dir(&target).unwrap();
+        (own, source, target)
     }
 
     /// From now on a call fails like this in this thread, and in those that it starts.
@@ -318,19 +331,8 @@ mod tests {
         let ways: [fn(&Path, &Path) -> io::Result<()>; 2] = [show_clone, show_from_aside];
         for way in ways {
             let shown = thread::spawn(move || {
-                sys::unshare_mounts().expect("this test needs root");
-                sys::make_private(&around(Path::new("/tmp")).unwrap().unwrap().point).unwrap();
-                let place = tempfile::tempdir().unwrap();
-                let place = fs::canonicalize(place.path()).unwrap();
-                sys::bind(&place, &place).unwrap();
-                sys::mount(c"none", &place, None, libc::MS_SHARED, None).unwrap();
-                // As on a node: our own file system, and kubelet's directory on another one.
-                let own = place.join("own");
-                fs::create_dir(&own).unwrap();
-                sys::mount_tmpfs(&own, "size=1m").unwrap();
-                let (source, target) = (own.join("source"), place.join("target"));
-                fs::create_dir(&source).unwrap();
-                fs::create_dir(&target).unwrap();
+                let (_root, place) = shared_place();
+                let (own, source, target) = source_and_target(&place);
                 fs::write(source.join("file"), "").unwrap();
                 // As in a container: a copy of the namespace, whose mounts spread to this one.
                 thread::scope(|scope| {

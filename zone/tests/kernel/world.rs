@@ -1,8 +1,8 @@
 //! Processes, writers and calls of the tests beside.
 
 use nss_k8s_zone::{
-    Address, Families, FileStatus, FilesystemStatus, Found, LibcOs, Name, Now, Options, Os, Reader,
-    ServiceBody, ServiceKey, Unavailable, Writer,
+    Address, Families, Found, LibcOs, Name, Now, Options, Os, Reader, ServiceBody, ServiceKey,
+    Unavailable, Writer,
 };
 use std::{
     cell::Cell,
@@ -57,81 +57,31 @@ pub(crate) struct Before514 {
 /// A process whose address space is limited, as far as it knows.
 pub(crate) struct Limited;
 
-/// [`Os`] through [`LibcOs`], but for what is given here.
-macro_rules! through_libc {
-    ($($other:item)*) => {
-        fn close(&self, descriptor: i32) {
-            LibcOs.close(descriptor);
-        }
-
-        fn status(&self, descriptor: i32) -> Result<FileStatus, i32> {
-            LibcOs.status(descriptor)
-        }
-
-        fn filesystem(&self, descriptor: i32) -> Result<FilesystemStatus, i32> {
-            LibcOs.filesystem(descriptor)
-        }
-
-        fn map(&self, descriptor: i32, length: usize) -> Result<NonNull<u8>, i32> {
-            LibcOs.map(descriptor, length)
-        }
-
-        unsafe fn unmap(&self, start: NonNull<u8>, length: usize) {
-            // SAFETY: the caller's contract.
-            unsafe { LibcOs.unmap(start, length) };
-        }
-
-        unsafe fn overlay_zeros(&self, start: NonNull<u8>, length: usize) -> Result<(), i32> {
-            // SAFETY: the caller's contract.
-            unsafe { LibcOs.overlay_zeros(start, length) }
-        }
-
-        fn effective_uid(&self) -> u32 {
-            LibcOs.effective_uid()
-        }
-
-        fn secure(&self) -> bool {
-            LibcOs.secure()
-        }
-
-        $($other)*
-    };
-}
-
 // SAFETY: as LibcOs.
 unsafe impl Os for Before514 {
-    through_libc! {
-        fn open(&self, path: &CStr) -> Result<i32, i32> {
-            self.opens.set(self.opens.get() + 1);
-            LibcOs.open(path)
-        }
+    through_libc!(close status filesystem map unmap overlay_zeros effective_uid secure);
 
-        unsafe fn populate(&self, _: NonNull<u8>, _: usize) -> Result<(), i32> {
-            self.populated.set(self.populated.get() + 1);
-            Err(libc::EINVAL)
-        }
+    fn open(&self, path: &CStr) -> Result<i32, i32> {
+        self.opens.set(self.opens.get() + 1);
+        LibcOs.open(path)
+    }
 
-        fn address_space_is_limited(&self) -> bool {
-            false
-        }
+    unsafe fn populate(&self, _: NonNull<u8>, _: usize) -> Result<(), i32> {
+        self.populated.set(self.populated.get() + 1);
+        Err(libc::EINVAL)
+    }
+
+    fn address_space_is_limited(&self) -> bool {
+        false
     }
 }
 
 // SAFETY: as LibcOs.
 unsafe impl Os for Limited {
-    through_libc! {
-        fn open(&self, path: &CStr) -> Result<i32, i32> {
-            LibcOs.open(path)
-        }
+    through_libc!(open close status filesystem map unmap overlay_zeros populate effective_uid secure);
 
-        unsafe fn populate(&self, start: NonNull<u8>, length: usize) -> Result<(), i32> {
-            // SAFETY: the caller's contract.
-            unsafe { LibcOs.populate(start, length) }
-        }
-
-        fn address_space_is_limited(&self) -> bool {
-            true
-        }
+    fn address_space_is_limited(&self) -> bool {
+        true
     }
 }
 

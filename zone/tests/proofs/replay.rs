@@ -5,7 +5,7 @@
 #[path = "replay/reachable.rs"]
 pub(crate) mod reachable;
 #[path = "replay/run.rs"]
-mod run;
+pub(crate) mod run;
 #[path = "replay/views.rs"]
 mod views;
 

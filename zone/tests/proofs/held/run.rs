@@ -1,7 +1,14 @@
 //! A writer of held answers and its random calls, each store of which is replayed.
 
 use super::{
-    super::{process::unlocked, random::Random, replay::reachable::Reachable},
+    super::{
+        process::unlocked,
+        random::Random,
+        replay::{
+            reachable::Reachable,
+            run::{WINDOW, grow_for},
+        },
+    },
     asking::{NAMES, ask_all},
 };
 use nss_k8s_zone::{
@@ -14,11 +21,6 @@ use std::{
     fs,
     time::{Duration, Instant},
 };
-
-/// What a reader maps at least.
-const WINDOW: usize = 64 << 20;
-/// The word that tells readers how much of the file they may read.
-const COMMITTED: usize = 10;
 
 /// A writer, copies of its file that its stores are replayed into, and what it should hold.
 pub(crate) struct Run {
@@ -226,12 +228,5 @@ fn answer(random: &mut Random, family: Family, now: Now) -> HeldAnswer {
     HeldAnswer {
         expires: *random.pick(&ends),
         verdict,
-    }
-}
-
-/// Has the file grow as the writer does before the store that tells of it.
-fn grow_for(image: &Image, store: Option<&(usize, u64)>) {
-    if let Some((COMMITTED, words)) = store {
-        image.resize((*words as usize * 8).max(image.size()));
     }
 }

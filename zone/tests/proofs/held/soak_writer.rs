@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        process::{GREW, Orders, REHASHED, say},
+        process::{Course, Orders, say},
         random::Random,
         soak_record::now,
     },
@@ -14,7 +14,6 @@ use nss_k8s_zone::{Held, HeldAnswer, HeldOpened, HeldOptions, HeldVerdict, HeldW
 use std::{
     fs::{self, OpenOptions, Permissions},
     os::unix::fs::{FileExt as _, PermissionsExt as _},
-    time::{Duration, Instant},
 };
 
 /// The test below, for [`super::super::process::Process::spawn`].
@@ -51,28 +50,20 @@ fn write_forever(orders: &Orders) {
         HeldOpened::Replaced { .. } => "replaced",
     };
     say(&format!("opened {said}"));
-    let mut clock = Instant::now();
-    let mut shape = writer.statistics();
+    let shape = writer.statistics();
+    let mut course = Course::new(shape.bytes, shape.lines);
     for update in 1.. {
         let number = (orders.generation + update) as u32;
         let held = numbered(number, random.below(3) as usize + 1, now());
         let name = *random.pick(&NAMES);
         writer.put(name, &held).expect("room for a name");
         move_the_crowd(&mut writer, update);
-        if update % 4 == 0 {
-            // A clock of its own: epochs pass as fast as updates do.
-            clock += Duration::from_millis(100);
-            writer.advance(clock);
+        if let Some(epoch) = course.epoch(update) {
+            writer.advance(epoch);
             writer.beat(now());
         }
-        let next = writer.statistics();
-        if next.bytes > shape.bytes {
-            say(GREW);
-        }
-        if next.lines != shape.lines {
-            say(REHASHED);
-        }
-        shape = next;
+        let shape = writer.statistics();
+        course.tell(shape.bytes, shape.lines);
         if update == orders.updates {
             for name in NAMES {
                 writer

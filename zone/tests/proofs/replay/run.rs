@@ -11,7 +11,7 @@ use nss_k8s_zone::{Options, Reader, Writer, proofs::Image};
 use std::{fs, path::Path, time::Instant};
 
 /// What a reader maps at least.
-const WINDOW: usize = 64 << 20;
+pub(crate) const WINDOW: usize = 64 << 20;
 /// The word that tells readers how much of the file they may read.
 const COMMITTED: usize = 10;
 /// The first word behind the first page.

@@ -52,9 +52,9 @@ pub(crate) struct Events {
 }
 
 /// Said by a writer, one to a line: see [`Events`].
-pub(crate) const GREW: &str = "event: grew";
+const GREW: &str = "event: grew";
 /// See [`GREW`].
-pub(crate) const REHASHED: &str = "event: rehashed";
+const REHASHED: &str = "event: rehashed";
 
 /// A writer's process; killed when dropped.
 pub(crate) struct Process {
@@ -152,6 +152,45 @@ pub(crate) fn unlocked<T>(mut open: impl FnMut() -> Result<T, OpenError>) -> Res
             Err(OpenError::Locked { .. }) if Instant::now() < deadline => thread::yield_now(),
             opened => return opened,
         }
+    }
+}
+
+/// What a writer does beside its updates: its own clock goes on, and it says what became of its file.
+pub(crate) struct Course<L> {
+    clock: Instant,
+    bytes: u64,
+    lines: L,
+}
+
+impl<L: PartialEq> Course<L> {
+    /// Of a file of so many bytes, and of so many lines in its index.
+    pub(crate) fn new(bytes: u64, lines: L) -> Self {
+        let clock = Instant::now();
+        Self {
+            clock,
+            bytes,
+            lines,
+        }
+    }
+
+    /// The time of the next epoch, after every fourth update: epochs pass as fast as updates do.
+    pub(crate) fn epoch(&mut self, update: u64) -> Option<Instant> {
+        if !update.is_multiple_of(4) {
+            return None;
+        }
+        self.clock += Duration::from_millis(100);
+        Some(self.clock)
+    }
+
+    /// Says what is new about the file.
+    pub(crate) fn tell(&mut self, bytes: u64, lines: L) {
+        if bytes > self.bytes {
+            say(GREW);
+        }
+        if lines != self.lines {
+            say(REHASHED);
+        }
+        (self.bytes, self.lines) = (bytes, lines);
     }
 }
 

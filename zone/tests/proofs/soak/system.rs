@@ -1,8 +1,7 @@
 //! The real system calls of a reader, counted.
 
-use nss_k8s_zone::{FileStatus, FilesystemStatus, LibcOs, Os};
+use nss_k8s_zone::{LibcOs, Os};
 use std::{
-    ffi::CStr,
     ptr::NonNull,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -20,25 +19,7 @@ pub(crate) struct Counting {
 
 // SAFETY: all of it is `LibcOs`.
 unsafe impl Os for Counting {
-    fn open(&self, path: &CStr) -> Result<i32, i32> {
-        LibcOs.open(path)
-    }
-
-    fn close(&self, descriptor: i32) {
-        LibcOs.close(descriptor);
-    }
-
-    fn status(&self, descriptor: i32) -> Result<FileStatus, i32> {
-        LibcOs.status(descriptor)
-    }
-
-    fn filesystem(&self, descriptor: i32) -> Result<FilesystemStatus, i32> {
-        LibcOs.filesystem(descriptor)
-    }
-
-    fn map(&self, descriptor: i32, length: usize) -> Result<NonNull<u8>, i32> {
-        LibcOs.map(descriptor, length)
-    }
+    through_libc!(open close status filesystem map effective_uid secure address_space_is_limited);
 
     unsafe fn unmap(&self, start: NonNull<u8>, length: usize) {
         self.discarded.fetch_add(1, Ordering::Relaxed);
@@ -58,17 +39,5 @@ unsafe impl Os for Counting {
         self.followed
             .fetch_add(u64::from(populated.is_ok()), Ordering::Relaxed);
         populated
-    }
-
-    fn effective_uid(&self) -> u32 {
-        LibcOs.effective_uid()
-    }
-
-    fn secure(&self) -> bool {
-        LibcOs.secure()
-    }
-
-    fn address_space_is_limited(&self) -> bool {
-        LibcOs.address_space_is_limited()
     }
 }

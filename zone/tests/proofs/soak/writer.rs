@@ -1,7 +1,7 @@
 //! The process that writes the soak's zone, and is killed for it.
 
 use super::{
-    process::{GREW, Orders, REHASHED, say},
+    process::{Course, Orders, say},
     random::Random,
     soak_record::{ENDPOINTS, Part, SERVICES, endpoints, now, short},
 };
@@ -9,7 +9,6 @@ use nss_k8s_zone::{
     Config, Endpoint, Family, MissPolicy, Opened, Options, ServiceBody, ServiceKey, Slice, SliceId,
     Writer,
 };
-use std::time::{Duration, Instant};
 
 /// The test below, for [`super::process::Process::spawn`].
 pub(crate) const WRITER: &str = "soak_writer::writer_process";
@@ -50,8 +49,8 @@ fn write_forever(orders: &Orders) {
         Opened::Replaced { why } => panic!("replaced: {why}"),
     };
     say(&format!("opened {said}"));
-    let mut clock = Instant::now();
-    let mut shape = writer.statistics();
+    let shape = writer.statistics();
+    let mut course = Course::new(shape.bytes, (shape.main_lines, shape.ptr_lines));
     for update in 1.. {
         let generation = orders.generation + update;
         let service = update as u32 % SERVICES;
@@ -61,20 +60,12 @@ fn write_forever(orders: &Orders) {
             put_headless(&mut writer, service, generation);
         }
         move_the_crowd(&mut writer, update);
-        if update % 4 == 0 {
-            // A clock of its own: epochs pass as fast as updates do.
-            clock += Duration::from_millis(100);
-            writer.advance(clock);
+        if let Some(epoch) = course.epoch(update) {
+            writer.advance(epoch);
             writer.beat(now());
         }
-        let statistics = writer.statistics();
-        if statistics.bytes > shape.bytes {
-            say(GREW);
-        }
-        if (statistics.main_lines, statistics.ptr_lines) != (shape.main_lines, shape.ptr_lines) {
-            say(REHASHED);
-        }
-        shape = statistics;
+        let shape = writer.statistics();
+        course.tell(shape.bytes, (shape.main_lines, shape.ptr_lines));
         if update == orders.updates {
             for service in 0..SERVICES {
                 put_headless(&mut writer, service, generation + 1);
