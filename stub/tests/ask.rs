@@ -1,19 +1,20 @@
-//! Asking servers over TCP: what is sent, what is made of the replies, and what of everything that
-//! is no reply.
+//! Asking servers over TCP: what is sent, to whom, and what is made of the replies.
 
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc)]
 
+#[path = "ask/replies.rs"]
+mod replies;
 #[path = "ask/servers.rs"]
 mod servers;
+#[path = "ask/silence.rs"]
+mod silence;
 
 use nss_k8s_stub::ask::{Asked, Share, Way, ask_port};
 use nss_k8s_stub::resolv_conf::{ResolvConf, Surroundings};
 use nss_k8s_stub::sys::Libc;
 use nss_k8s_stub::{Address, Families, Name};
 use servers::*;
-use std::io::Write;
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
 
 #[test]
 fn two_questions_take_two_connections_at_once() {
@@ -82,87 +83,6 @@ fn the_end_of_a_chain_is_the_canonical_name() {
 }
 
 #[test]
-fn a_server_that_takes_no_connection_is_not_asked_again() {
-    let address = fresh_address();
-    // Holds the port, and nobody listens at the address.
-    let holder = TcpListener::bind((fresh_address(), 0)).unwrap();
-    let port = holder.local_addr().unwrap().port();
-    assert_eq!(GLIBC.ask_at(port, &[address], "a"), Got::no(Asked::NoReply));
-    let late = TcpListener::bind((address, port)).unwrap();
-    late.set_nonblocking(true).unwrap();
-    assert_eq!(GLIBC.ask_at(port, &[address], "a"), Got::no(Asked::NoReply));
-    assert!(late.accept().is_err(), "it was asked");
-}
-
-#[test]
-fn who_has_answered_and_takes_no_connection_any_more_is_not_asked_again() {
-    let listener = TcpListener::bind((fresh_address(), 0)).unwrap();
-    let place = listener.local_addr().unwrap();
-    let std::net::IpAddr::V4(address) = place.ip() else {
-        panic!("{place}");
-    };
-    let server = std::thread::spawn(move || {
-        let mut streams = [(); 2].map(|()| listener.accept().unwrap().0);
-        for stream in &mut streams {
-            let query = read_query(stream).unwrap();
-            answer(stream, &query);
-        }
-        // Until the client has closed them.
-        streams.map(|mut stream| read_query(&mut stream).is_err())
-    });
-    assert_eq!(GLIBC.ask_at(place.port(), &[address], "a"), good_answer());
-    assert_eq!(server.join().unwrap(), [true; 2]);
-    let no = Got::no(Asked::NoReply);
-    assert_eq!(GLIBC.ask_at(place.port(), &[address], "a"), no);
-    let late = TcpListener::bind(place).unwrap();
-    late.set_nonblocking(true).unwrap();
-    assert_eq!(GLIBC.ask_at(place.port(), &[address], "a"), no);
-    assert!(late.accept().is_err(), "it was asked");
-}
-
-#[test]
-fn a_lost_packet_is_not_the_servers_refusal() {
-    use std::os::fd::AsRawFd;
-    let one = Client {
-        families: Families::V4,
-        ..GLIBC
-    };
-    let yes = Asked::Answer { count: 2 };
-    let no = Got::no(Asked::NoReply);
-    // Of two connections the second is lost; of one the only one.
-    for (client, is_full) in [(&GLIBC, false), (&one, true)] {
-        let listener = TcpListener::bind((fresh_address(), 0)).unwrap();
-        let place = listener.local_addr().unwrap();
-        let std::net::IpAddr::V4(address) = place.ip() else {
-            panic!("{place}");
-        };
-        // One connection waits to be accepted; the first packet of any other is dropped.
-        // SAFETY: a descriptor that is open.
-        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
-        let serve_one = |listener: TcpListener| {
-            std::thread::spawn(move || {
-                let mut stream = listener.accept().unwrap().0;
-                let query = read_query(&mut stream).unwrap();
-                answer(&mut stream, &query);
-                // Until the client has closed it.
-                let _ = read_query(&mut stream);
-                listener
-            })
-        };
-        let server = serve_one(listener);
-        assert_eq!(one.ask_at(place.port(), &[address], "a").asked, yes);
-        let listener = server.join().unwrap();
-        let other = is_full.then(|| std::net::TcpStream::connect(place).unwrap());
-        assert_eq!(client.ask_at(place.port(), &[address], "a"), no);
-        // What is left of the one that came about makes room.
-        drop((listener.accept().unwrap(), other));
-        let server = serve_one(listener);
-        assert_eq!(one.ask_at(place.port(), &[address], "a").asked, yes);
-        server.join().unwrap();
-    }
-}
-
-#[test]
 fn who_cannot_be_named_ends_the_round() {
     let good = serve(answer);
     let resolv_conf = |first: &str| {
@@ -199,100 +119,6 @@ fn the_next_server_is_asked() {
     for client in [GLIBC, MUSL] {
         let got = client.ask_at(good.port, &[absent, good.address], "a");
         assert_eq!(got.asked, Asked::Answer { count: 4 });
-    }
-}
-
-#[test]
-fn a_server_that_hangs_costs_one_share() {
-    let hung = serve(|_, _| {});
-    let begin = Instant::now();
-    assert_eq!(GLIBC.ask(&[&hung], "a"), Got::no(Asked::NoReply));
-    let share = begin.elapsed();
-    assert!(share >= Duration::from_millis(990), "{share:?}");
-    for _ in 0..100 {
-        assert_eq!(GLIBC.ask(&[&hung], "a"), Got::no(Asked::NoReply));
-    }
-    assert_eq!(hung.seen.connections(), 2);
-}
-
-#[test]
-fn a_share_is_a_second_at_most() {
-    let hung = serve(|_, _| {});
-    let client = Client {
-        options: "timeout:30",
-        ..GLIBC
-    };
-    let begin = Instant::now();
-    assert_eq!(client.ask(&[&hung], "a"), Got::no(Asked::NoReply));
-    // A quarter of the timeout is more than seven.
-    assert!(begin.elapsed() < Duration::from_secs(5));
-}
-
-#[test]
-fn a_server_that_hangs_leaves_time_for_the_next() {
-    let hung = serve(|_, _| {});
-    let good = serve_beside(hung.port, answer);
-    assert_eq!(GLIBC.ask(&[&hung, &good], "a"), good_answer());
-    // By now it is known.
-    assert_eq!(GLIBC.ask(&[&hung, &good], "a"), good_answer());
-    assert_eq!(hung.seen.connections(), 2);
-}
-
-#[test]
-fn a_name_that_hangs_is_not_the_servers_fault() {
-    let server = serve(|stream, query| {
-        if query.name != "dead" {
-            answer(stream, query);
-        }
-    });
-    let client = Client {
-        options: "timeout:1",
-        ..GLIBC
-    };
-    for _ in 0..3 {
-        assert_eq!(client.ask(&[&server], "alive"), good_answer());
-        assert_eq!(client.ask(&[&server], "dead"), Got::no(Asked::NoReply));
-    }
-    assert_eq!(client.ask(&[&server], "alive"), good_answer());
-}
-
-#[test]
-fn one_share_is_one_share() {
-    let hung = serve(|_, _| {});
-    let good = serve_beside(hung.port, answer);
-    let mut share = Share::new();
-    let client = Client {
-        options: "timeout:1",
-        ..GLIBC
-    };
-    let got = client.ask_in(&mut share, hung.port, &[hung.address], "a");
-    assert_eq!(got.asked, Asked::NoReply);
-    let got = client.ask_in(&mut share, good.port, &[good.address], "a");
-    assert_eq!(got.asked, Asked::NoReply, "nothing was left");
-    assert_eq!(good.seen.connections(), 0);
-}
-
-#[test]
-fn the_rest_of_a_share_is_no_fair_trial() {
-    let slow = serve(|stream, query| {
-        std::thread::park_timeout(Duration::from_millis(100));
-        answer(stream, query);
-    });
-    let hung = serve_beside(slow.port, |_, _| {});
-    let client = Client {
-        options: "timeout:1",
-        ..GLIBC
-    };
-    let mut share = Share::new();
-    let got = client.ask_in(&mut share, slow.port, &[slow.address], "a");
-    assert_eq!(got, good_answer());
-    let got = client.ask_in(&mut share, hung.port, &[hung.address], "a");
-    assert_eq!(got, Got::no(Asked::NoReply));
-    assert_eq!(hung.seen.connections(), 2);
-    // It is asked once more, and then no more.
-    for _ in 0..3 {
-        assert_eq!(client.ask(&[&hung], "a"), Got::no(Asked::NoReply));
-        assert_eq!(hung.seen.connections(), 4);
     }
 }
 
@@ -354,123 +180,6 @@ fn rotation_lets_each_server_be_first() {
 }
 
 #[test]
-fn broken_replies_are_no_replies() {
-    type Breaker = fn(&mut std::net::TcpStream, &Query);
-    let breakers: &[(&str, Breaker)] = &[
-        ("closed at once", |stream, _| {
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-        }),
-        ("closed amid", |stream, query| {
-            let whole = framed(&good(query));
-            let _ = stream.write_all(&whole[..whole.len() - 1]);
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-        }),
-        ("no length", |stream, _| {
-            let _ = stream.write_all(&[0]);
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-        }),
-        ("empty ones", |stream, _| {
-            let _ = stream.write_all(&[0; 4096]);
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-        }),
-        ("garbage", |stream, _| {
-            let _ = stream.write_all(&[0xa5; 100_000]);
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-        }),
-        ("wrong identifier", |stream, query| {
-            let mut reply = good(query);
-            reply[0] ^= 1;
-            send(stream, &reply);
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-        }),
-        ("wrong name", |stream, query| {
-            let mut reply = good(query);
-            reply[13] ^= 1;
-            send(stream, &reply);
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-        }),
-        ("no response", |stream, query| {
-            let mut reply = good(query);
-            reply[2] &= 0x7f;
-            send(stream, &reply);
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-        }),
-    ];
-    for (what, breaker) in breakers {
-        let server = serve(breaker);
-        for client in [GLIBC, MUSL] {
-            assert_eq!(
-                client.ask(&[&server], "abc"),
-                Got::no(Asked::NoReply),
-                "{what}"
-            );
-        }
-    }
-}
-
-#[test]
-fn a_cut_reply_is_asked_for_once() {
-    let server = serve(|stream, query| {
-        let mut reply = good(query);
-        reply[2] |= 0x02;
-        send(stream, &reply);
-    });
-    for (client, count) in [(GLIBC, 2), (MUSL, 4)] {
-        assert_eq!(client.ask(&[&server], "a"), Got::no(Asked::NoReply));
-        assert_eq!(server.seen.queries().len(), count);
-    }
-}
-
-#[test]
-fn the_right_reply_may_follow_wrong_ones() {
-    let server = serve(|stream, query| {
-        let mut reply = good(query);
-        reply[1] ^= 0x10;
-        send(stream, &reply);
-        send(stream, b"");
-        send(stream, &[0xff; 2_000]);
-        answer(stream, query);
-        answer(stream, query);
-    });
-    assert_eq!(GLIBC.ask(&[&server], "a"), good_answer());
-}
-
-#[test]
-fn the_right_reply_may_be_longer_than_wrong_ones() {
-    let server = serve(|stream, query| {
-        send(stream, &[0xff; 600]);
-        let records: Vec<_> = (0..60).map(Record::v4).collect();
-        send(stream, &query.reply(0, &records));
-    });
-    let client = Client {
-        families: Families::V4,
-        room: 60,
-        ..GLIBC
-    };
-    let got = client.ask(&[&server], "a");
-    assert_eq!(got.asked, Asked::Answer { count: 60 });
-}
-
-#[test]
-fn a_flood_of_wrong_replies_is_left() {
-    let server = serve(|stream, query| {
-        let mut lie = query.reply(0, &[Record::v4(1)]);
-        lie[0] ^= 1;
-        let flood = framed(&lie).repeat(1_000);
-        while stream.write_all(&flood).is_ok() {}
-    });
-    let client = Client {
-        options: "timeout:2",
-        ..GLIBC
-    };
-    let begin = Instant::now();
-    assert_eq!(client.ask(&[&server], "a"), Got::no(Asked::NoReply));
-    let took = begin.elapsed();
-    assert!(took >= Duration::from_millis(499), "{took:?}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
-}
-
-#[test]
 fn servers_may_have_ipv6_addresses() {
     let listener = TcpListener::bind("[::1]:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -498,65 +207,6 @@ fn servers_may_have_ipv6_addresses() {
     );
     assert_eq!(asked, Asked::Answer { count: 4 });
     seen.join().unwrap();
-}
-
-#[test]
-fn a_reply_may_come_octet_by_octet() {
-    let server = serve(|stream, query| {
-        stream.set_nodelay(true).unwrap();
-        for octet in framed(&good(query)) {
-            let _ = stream.write_all(&[octet]);
-        }
-    });
-    assert_eq!(GLIBC.ask(&[&server], "a"), good_answer());
-}
-
-#[test]
-fn the_longest_reply_is_read_whole() {
-    let server = serve(|stream, query| {
-        let count = (65_535 - 12 - 7 - 4) / 16;
-        let records: Vec<_> = (0..count).map(|number| Record::v4(number as u8)).collect();
-        let mut reply = query.reply(0, &records);
-        assert!(reply.len() <= 65_535);
-        if query.kind == AAAA {
-            reply = query.reply(0, &[]);
-            // Whatever stands behind the records.
-            reply.resize(65_535, 0);
-        }
-        send(stream, &reply);
-    });
-    let Asked::Room(count) = GLIBC.ask(&[&server], "a").asked else {
-        panic!("it had room");
-    };
-    assert_eq!(count, 4094);
-    let client = Client {
-        room: count,
-        ..GLIBC
-    };
-    let got = client.ask(&[&server], "a");
-    assert_eq!(got.asked, Asked::Answer { count });
-    assert_eq!(got.addresses[4093], "192.0.2.253");
-    // No musl process takes more than 48.
-    let client = Client { room: 48, ..MUSL };
-    assert_eq!(
-        client.ask(&[&server], "a").asked,
-        Asked::Answer { count: 48 }
-    );
-}
-
-#[test]
-fn a_loop_of_pointers_is_no_name() {
-    let server = serve(|stream, query| {
-        let mut reply = query.reply(0, &[Record::alias("x"), Record::v4(1)]);
-        // The alias's owner and target become pointers at each other, and at themselves.
-        let at = 12 + wire(&query.name).len() + 4;
-        reply[at..at + 2].copy_from_slice(&[0xc0, at as u8 + 12]);
-        reply[at + 10..at + 15].copy_from_slice(&[0, 3, 0xc0, at as u8, 0]);
-        send(stream, &reply);
-    });
-    for client in [GLIBC, MUSL] {
-        assert_eq!(client.ask(&[&server], "a"), Got::no(Asked::Unusable));
-    }
 }
 
 #[test]

@@ -1,19 +1,23 @@
 //! The contents of one zone file: what to store for each change, and in which order.
 
+mod entries;
+mod times;
+
+pub(crate) use entries::entry;
+
 use super::{
-    Config, Entry, ServiceBody, ServiceKey, Slice, SliceId, State, WriteError, decode, encode,
+    Config, ServiceBody, ServiceKey, Slice, SliceId, WriteError, decode, encode,
     heap::{Heap, granules},
     index::Index,
     reverse::{difference, hinted, leading, own, ready_at},
 };
 use crate::{
-    Address, Now,
-    layout::{AT_ALIVE, AT_CONFIG, AT_SERIAL, AT_STATE, AT_SYNCED, AT_UPDATED, kind, state},
+    Address,
+    layout::{AT_CONFIG, AT_SERIAL, kind},
     record::{Chunk, Head},
     sync::Ordering,
     words::Words,
 };
-use std::collections::BTreeMap;
 
 /// A zone that is being written.
 pub(crate) struct Zone {
@@ -183,105 +187,6 @@ impl Zone {
         Ok(true)
     }
 
-    /// Everything held.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry> {
-        let words = self.words();
-        let granules = self.index.granules(words).map(|(_, granule)| granule);
-        granules
-            .chain(self.index.unindexed.values().copied())
-            .filter_map(move |granule| entry(words, granule))
-    }
-
-    /// One service.
-    pub(crate) fn service(&self, key: &ServiceKey) -> Option<Entry> {
-        let (granule, _) = self.find(&key.to_string())?;
-        entry(self.words(), granule)
-    }
-
-    /// Takes over everything that another zone holds, its state and its times.
-    pub(crate) fn copy_from(&mut self, other: &Self) -> Result<(), WriteError> {
-        self.configure(&other.config())?;
-        for entry in other.entries() {
-            match entry {
-                Entry::Namespace(name) => {
-                    self.put_namespace(&name)?;
-                }
-                Entry::Service { key, body, slices } => {
-                    if let Some(body) = &body {
-                        self.put_service(&key, body)?;
-                    }
-                    for (id, slice) in &slices {
-                        self.put_slice(&key, *id, slice)?;
-                    }
-                }
-            }
-        }
-        for at in [AT_SERIAL, AT_UPDATED, AT_ALIVE, AT_SYNCED] {
-            self.heap
-                .memory
-                .store(at, other.heap.memory.load(at), Ordering::Release);
-        }
-        self.set_incomplete(other.index.lacking);
-        self.set_state(other.state());
-        Ok(())
-    }
-
-    /// The state word.
-    pub(crate) fn state(&self) -> State {
-        State::of(self.heap.memory.load(AT_STATE)).unwrap_or(State::Init)
-    }
-
-    /// Changes the state word.
-    pub(crate) fn set_state(&mut self, state: State) {
-        if state == State::Live {
-            self.heap.open_to_readers();
-        }
-        self.heap
-            .memory
-            .store(AT_STATE, state as u64, Ordering::Release);
-    }
-
-    /// See [`super::Writer::set_incomplete`].
-    pub(crate) fn set_incomplete(&mut self, incomplete: bool) {
-        self.index.set_lacking(&self.heap.memory, incomplete);
-    }
-
-    /// See [`super::Writer::set_synced`].
-    pub(crate) fn set_synced(&mut self, now: Now) {
-        self.mark_synced(now);
-        if self.heap.memory.load(AT_STATE) == state::SYNCING {
-            self.set_state(State::Live);
-        }
-    }
-
-    /// See [`super::Writer::mark_synced`].
-    pub(crate) fn mark_synced(&mut self, now: Now) {
-        self.heap.memory.store(AT_SYNCED, now.0, Ordering::Release);
-    }
-
-    /// See [`super::Writer::enable`].
-    pub(crate) fn enable(&mut self) {
-        if self.state() == State::Disabled {
-            let synced = self.heap.memory.load(AT_SYNCED) != 0;
-            self.set_state(if synced { State::Live } else { State::Syncing });
-        }
-    }
-
-    /// See [`super::Writer::beat`].
-    pub(crate) fn beat(&mut self, now: Now) {
-        self.heap.memory.store(AT_ALIVE, now.0, Ordering::Release);
-    }
-
-    /// Stores when the last commit was.
-    pub(crate) fn stamp(&mut self, now: Now) {
-        self.heap.memory.store(AT_UPDATED, now.0, Ordering::Relaxed);
-    }
-
-    /// The last beat; 0: none.
-    pub(crate) fn alive(&self) -> Now {
-        Now(self.words().load(AT_ALIVE).unwrap_or(0))
-    }
-
     /// What can be read.
     pub(crate) fn words(&self) -> Words<'_> {
         self.heap.memory.words()
@@ -443,25 +348,6 @@ impl Zone {
         let serial = self.heap.memory.load(AT_SERIAL).wrapping_add(1);
         self.heap.memory.store(AT_SERIAL, serial, Ordering::Relaxed);
     }
-}
-
-/// One record with all that belongs to it; `None` when it is malformed.
-pub(crate) fn entry(words: Words<'_>, granule: u32) -> Option<Entry> {
-    let head = Head::load(words, granule)?;
-    if head.kind() == kind::NAMESPACE {
-        return Some(Entry::Namespace(decode::key(words, &head)?));
-    }
-    let mut slices = BTreeMap::new();
-    for granule in head.chunk_granules(words)? {
-        let (id, slice) = decode::slice(words, &Chunk::load(words, granule)?)?;
-        slices.insert(id, slice);
-    }
-    let key = decode::service_key(words, &head)?;
-    Some(Entry::Service {
-        key,
-        body: decode::body(words, &head)?,
-        slices,
-    })
 }
 
 /// The chunks of a record.
