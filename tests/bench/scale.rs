@@ -122,6 +122,7 @@ fn measure(program: &Path, size: usize, all: bool, during: Duration) -> Result<V
     let steady = agent.cost()?;
     let zone = agent.allocated("view/default/zone.v1")?;
     let journals = agent.allocated("private/watch")?;
+    let in_use = agent.metric("nss_k8s_zone_size_bytes{of=\"used\"}")?;
 
     let buckets = histogram(&agent)?;
     let before = agent.cost()?;
@@ -156,6 +157,7 @@ fn measure(program: &Path, size: usize, all: bool, during: Duration) -> Result<V
         ("agent's own memory", "MB", mb(own(steady))),
         ("of it code and other files", "MB", mb(steady.files)),
         ("zone file", "MB", mb(zone)),
+        ("zone file: in use", "MB", mb(in_use as u64)),
         ("agent and zone", "MB", mb(own(steady) + zone)),
         ("journals of the watches", "MB", mb(journals)),
         ("RSS before the relist", "MB", mb(own(calm) + calm.shared)),

@@ -76,6 +76,30 @@ pub(crate) const ALL: &[Chart] = &[
         },
     },
     Chart {
+        name: "scale-memory",
+        results: "scale",
+        title: "The agent: memory",
+        axis: "megabytes (10^6 bytes)",
+        from: 0.0,
+        layout: Layout::Rows {
+            groups: &["figure"],
+            bars: &[("10000 x 15", None), ("100000 x 15", None)],
+            only: Some(("unit", "MB")),
+        },
+    },
+    Chart {
+        name: "scale-latency",
+        results: "scale",
+        title: "From an event to what another process sees, at 1,000 events a second",
+        axis: "milliseconds",
+        from: 0.0,
+        layout: Layout::Rows {
+            groups: &["figure"],
+            bars: &[("10000 x 15", None), ("100000 x 15", None)],
+            only: Some(("unit", "ms")),
+        },
+    },
+    Chart {
         name: "external",
         results: "external",
         title: "External names: lookups per second",
