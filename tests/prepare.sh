@@ -29,9 +29,9 @@ install_missing() {
 }
 install_missing
 
-# Unpacked into build/unpacked, not installed: a server that Debian would start, a static program, and
+# Unpacked into build/unpacked, not installed: servers that Debian would start, a static program, and
 # test suites that would bring another version of what is installed.
-unpacked=(nginx busybox-static systemd-tests libsystemd-shared libpython3.11-testsuite)
+unpacked=(nginx busybox-static systemd-tests libsystemd-shared libpython3.11-testsuite nats-server)
 place=$(cd "$(dirname "$0")/.." && pwd)/build/unpacked
 "$(dirname "$0")/tests/programs/busybox-musl.sh" "$place/busybox-musl/busybox"
 "$(dirname "$0")/../deploy/image/certificates.sh" "$place/ca-certificates" >/dev/null

@@ -1,5 +1,9 @@
 //! The command line. Flags win over the environment, both over the configuration file.
 
+mod publish;
+
+pub use publish::{NatsArgs, PublishArgs};
+
 use crate::config::{
     Config, ConfigError, DEFAULT_CLASS, EndpointSlices, External, MissPolicy, Name, ObjectName,
     Period, Pods,
@@ -27,6 +31,8 @@ pub struct Cli {
 pub enum Command {
     /// Publish the cluster's zone and keep it in step
     Agent(Box<AgentArgs>),
+    /// Watch the API server for the agents of all nodes: put what they need into a bucket of NATS
+    Publish(Box<PublishArgs>),
     /// Give each pod its directory: the driver of the inline volumes
     Csi(Box<crate::csi::CsiArgs>),
     /// Ask the published zone as a process would, and say why it answers so
@@ -179,6 +185,18 @@ pub struct AgentArgs {
     /// How to reach the API server; default: as a pod, else the user's own kubeconfig
     #[arg(long, env = "NSS_K8S_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+    /// NATS servers whose bucket to follow, such as nats://nats.nats:4222, as long as it is whole
+    #[arg(
+        long,
+        env = "NSS_K8S_SOURCE",
+        value_name = "URL",
+        value_delimiter = ',',
+        conflicts_with = "manifests"
+    )]
+    pub source: Vec<String>,
+    /// Which bucket.
+    #[command(flatten)]
+    pub nats: NatsArgs,
     /// The configuration file; flags and variables win over it
     #[arg(long, env = "NSS_K8S_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -380,6 +398,7 @@ impl AgentArgs {
         if let Some(external) = self.external {
             config.set_default_class(external);
         }
+        self.nats.over(&self.source, &mut config.fanout);
         set(&mut config.http.address, self.listen.map(|listen| listen.0));
         config.check().map_err(ConfigError::Sense)?;
         Ok(config)

@@ -1,10 +1,10 @@
 //! Runs one subcommand. Errors are one line on stderr; status 1, and 2 for wrong usage (clap).
 
 use crate::{
-    cli::{Cli, Command, ConfigCommand},
+    cli::{Cli, Command, ConfigCommand, PublishArgs},
     config::{Config, ConfigError},
     csi::{self, CsiArgs, CsiCommand},
-    pods,
+    fanout, pods,
     report::one_line,
     run, status, switch,
 };
@@ -17,11 +17,15 @@ const LOG_FILTER: &str = "info,kube_client::client::builder=off";
 
 /// Runs what the command line asks for.
 pub fn execute(cli: Cli) -> ExitCode {
-    if !matches!(cli.command, Command::Agent(_) | Command::Csi(_)) {
+    if !matches!(
+        cli.command,
+        Command::Agent(_) | Command::Csi(_) | Command::Publish(_)
+    ) {
         die_of_closed_pipes();
     }
     let result = match cli.command {
         Command::Agent(args) => agent(*args),
+        Command::Publish(args) => publish(*args),
         Command::Csi(args) => csi(*args),
         Command::Query(args) => crate::query::query(&args),
         Command::Preflight(args) => Ok(crate::preflight::preflight(&args)),
@@ -81,6 +85,18 @@ fn agent(args: crate::cli::AgentArgs) -> Result<ExitCode> {
         .context("cannot start the runtime")?;
     let result = runtime.block_on(run::run(args));
     // Tasks in the middle of a request are not waited for.
+    runtime.shutdown_background();
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Runs the publisher on one thread: it waits most of the time.
+fn publish(args: PublishArgs) -> Result<ExitCode> {
+    log();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(fanout::publish(args));
     runtime.shutdown_background();
     result.map(|()| ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@
 //! ```
 
 pub mod classes;
+pub mod fanout;
 pub mod forward;
 pub mod kubernetes;
 pub mod listen;
@@ -20,6 +21,7 @@ mod live;
 mod record;
 
 pub use classes::{Class, DEFAULT_CLASS, External};
+pub use fanout::Fanout;
 pub use forward::{
     Cache, Forward, Group, Policy, Prefetch, ServeStale, Shared, Sockets, Transport, Upstream,
 };
@@ -66,6 +68,8 @@ pub struct Config {
     pub tld_guard: TldGuard,
     /// Names of the zone, compared with what the cluster DNS says
     pub verify: Verify,
+    /// A bucket of NATS JetStream instead of watches of the API server
+    pub fanout: Fanout,
     /// /healthz, /readyz and /metrics
     pub http: Http,
 }
@@ -85,6 +89,7 @@ impl Default for Config {
             hosts: Vec::new(),
             block: Vec::new(),
             tld_guard: TldGuard::default(),
+            fanout: Fanout::default(),
             http: Http::default(),
         }
     }

@@ -76,3 +76,21 @@
 //!
 //! Both also read the section `fanout` of the configuration file. The credentials file is a `.creds` file, an
 //! nkey seed, or a user and a password on a line each.
+
+mod choice;
+mod follower;
+mod key;
+mod lease;
+mod ledger;
+mod metrics;
+mod nats;
+#[doc(hidden)]
+pub mod proofs;
+mod publisher;
+mod reader;
+mod record;
+mod state;
+
+pub use follower::{Follower, forget, sources};
+pub use metrics::register_figures;
+pub use publisher::publish;

@@ -4,7 +4,7 @@ use crate::{
     cli::AgentArgs,
     config::{Config, Live},
     csi::report::Figures,
-    external, jitter,
+    external, fanout, jitter,
     manifests::{self, Directory},
     model::Source,
     outside::Outside,
@@ -35,6 +35,8 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(6);
 enum Input {
     Manifests(Directory),
     Api(Server),
+    /// The bucket, and the server for the time without it.
+    Bucket(Server),
 }
 
 /// Runs the agent until a signal or a failure.
@@ -49,11 +51,18 @@ pub async fn run(args: AgentArgs) -> Result<()> {
     let current = Arc::clone(&config.borrow());
     let input = match &args.manifests {
         Some(path) => Input::Manifests(Directory::open(path)?),
-        None => Input::Api(Watches::connect(args.kubeconfig.as_deref()).await?),
+        None => {
+            let server = Watches::connect(args.kubeconfig.as_deref()).await?;
+            match current.fanout.servers.is_empty() {
+                true => Input::Api(server),
+                false => Input::Bucket(server),
+            }
+        }
     };
     let sources = match input {
         Input::Manifests(_) => manifests::SOURCES.to_vec(),
         Input::Api(_) => Watches::sources(current.holds_all_slices()),
+        Input::Bucket(_) => fanout::sources(current.holds_all_slices()),
     };
     let listener = match current.http.address {
         Some(address) => Some(serve::bind(address).await?),
@@ -125,7 +134,7 @@ pub async fn run(args: AgentArgs) -> Result<()> {
         outbox,
         telemetry,
     };
-    feed.start(&mut watches, input);
+    feed.start(&mut watches, input).await?;
 
     let verdict = tokio::select! {
         signal = either(&mut terminate, &mut interrupt) => {
@@ -169,7 +178,7 @@ struct Feed {
 }
 
 impl Feed {
-    fn start(self, tasks: &mut JoinSet<Result<()>>, input: Input) {
+    async fn start(self, tasks: &mut JoinSet<Result<()>>, input: Input) -> Result<()> {
         match input {
             Input::Manifests(directory) => {
                 tasks.spawn(async move {
@@ -177,7 +186,19 @@ impl Feed {
                     manifests::run(directory, self.config, self.outbox, self.telemetry).await
                 });
             }
+            Input::Bucket(server) => {
+                let follower = fanout::Follower::new(
+                    server,
+                    self.base,
+                    self.config,
+                    self.jitter,
+                    self.outbox,
+                    self.telemetry,
+                );
+                tasks.spawn(follower.await?.run());
+            }
             Input::Api(server) => {
+                fanout::forget(&self.base);
                 let watches = Watches::new(server, &self.base, self.outbox, self.telemetry);
                 for source in self.sources {
                     let (watches, config) = (watches.clone(), self.config.clone());
@@ -185,6 +206,7 @@ impl Feed {
                 }
             }
         }
+        Ok(())
     }
 }
 

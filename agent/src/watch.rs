@@ -20,19 +20,21 @@ pub mod proofs;
 mod transport;
 
 pub use connect::{Server, connect};
+pub(crate) use journal::{FORMAT, Journal, Record, What};
+pub(crate) use judge::judge;
 
 use crate::{
     config::{Config, Selector},
     model::Source,
+    parse::Parsed,
     publish::Message,
     telemetry::Telemetry,
 };
 use anyhow::Result;
 use follow::Follower;
-use journal::Journal;
 use kube::Client;
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -47,6 +49,34 @@ const HEADLESS: &str = "service.kubernetes.io/headless";
 const UNMANAGED: &str = "!service.kubernetes.io/headless,\
     endpointslice.kubernetes.io/managed-by!=endpointslice-controller.k8s.io";
 
+/// The selector for what the two above leave.
+const PROXIED: &str = "!service.kubernetes.io/headless,\
+    endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io";
+
+/// Where what watches say goes.
+#[derive(Clone)]
+enum Outlet {
+    /// To the model of this process; it is kept for the agent after this one.
+    Model(mpsc::Sender<Message>),
+    /// On to others, as records.
+    Records(mpsc::Sender<(Source, Said)>),
+}
+
+/// What a watch says to be sent on.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// A list begins.
+    Begin,
+    /// An object; within a list without a version.
+    Record(Record),
+    /// The list is complete as of a version.
+    Complete(String),
+    /// The watch does not work at present.
+    Broken,
+    /// It does again.
+    Healthy,
+}
+
 /// What all watches share.
 #[derive(Clone)]
 pub struct Watches {
@@ -55,8 +85,10 @@ pub struct Watches {
     server: Arc<str>,
     /// Where journals are kept.
     journals: Arc<Path>,
-    outbox: mpsc::Sender<Message>,
+    outlet: Outlet,
     telemetry: Arc<Telemetry>,
+    /// All slices are three lists.
+    parted: bool,
     /// The server streams lists, as far as we know.
     streams: Arc<AtomicBool>,
     /// Rings when the server was reached again.
@@ -76,12 +108,38 @@ impl Watches {
         outbox: mpsc::Sender<Message>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
+        Self::to(server, base, Outlet::Model(outbox), telemetry)
+    }
+
+    /// Watches whose words are sent on; nothing is kept of them.
+    pub(crate) fn relay(
+        server: Server,
+        records: mpsc::Sender<(Source, Said)>,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
+        let outlet = Outlet::Records(records);
+        Self::to(server, Path::new(""), outlet, telemetry).parted()
+    }
+
+    /// The same with all slices as three lists.
+    pub(crate) fn parted(mut self) -> Self {
+        self.parted = true;
+        self
+    }
+
+    /// Where journals of watches are kept.
+    pub(crate) fn journals(base: &Path) -> PathBuf {
+        base.join("private/watch")
+    }
+
+    fn to(server: Server, base: &Path, outlet: Outlet, telemetry: Arc<Telemetry>) -> Self {
         Self {
             client: server.client,
             server: server.identity.into(),
-            journals: base.join("private/watch").into(),
-            outbox,
+            journals: Self::journals(base).into(),
+            outlet,
             telemetry,
+            parted: false,
             streams: Arc::new(AtomicBool::new(true)),
             reached: Arc::new(Notify::new()),
         }
@@ -124,31 +182,48 @@ impl Watches {
 
     /// Follows one source by the labels that are configured.
     async fn select(&self, source: Source, current: &Config, jitter: Duration) -> Result<()> {
-        let labels = current.kubernetes.labels.as_ref().map(Selector::to_string);
-        let (path, kind) = match source {
-            Source::Namespaces => ("/api/v1/namespaces", decode::NAMESPACE),
-            Source::Services => ("/api/v1/services", decode::SERVICE),
-            Source::Slices | Source::OtherSlices => {
-                ("/apis/discovery.k8s.io/v1/endpointslices", decode::SLICE)
-            }
-        };
-        let ours = match source {
-            Source::Slices | Source::OtherSlices if current.holds_all_slices() => None,
-            Source::Slices => Some(HEADLESS.to_owned()),
-            Source::OtherSlices => Some(UNMANAGED.to_owned()),
-            Source::Namespaces | Source::Services => None,
-        };
-        let only_metadata = source == Source::Namespaces;
-        let labels = labels.filter(|_| !only_metadata);
-        let both: Vec<_> = ours.into_iter().chain(labels).collect();
+        let (path, kind) = resource(source);
         let wanted = Wanted {
             path,
-            only_metadata,
-            selector: (!both.is_empty()).then(|| both.join(",")),
+            only_metadata: source == Source::Namespaces,
+            selector: selector(source, current, self.parted),
         };
         let identity = format!("{} {wanted:?}", self.server);
         let journal = Journal::new(self.journals.join(source.as_str()), identity);
         let follower = Follower::new(self, source, wanted, kind, journal);
         follower.run(jitter).await
     }
+}
+
+/// What a source lists, and how it is read.
+fn resource(source: Source) -> (&'static str, decode::Kind) {
+    match source {
+        Source::Namespaces => ("/api/v1/namespaces", decode::NAMESPACE),
+        Source::Services => ("/api/v1/services", decode::SERVICE),
+        Source::Slices | Source::OtherSlices | Source::ProxySlices => {
+            ("/apis/discovery.k8s.io/v1/endpointslices", decode::SLICE)
+        }
+    }
+}
+
+/// Reads the object of a record; `None`: it is none.
+pub(crate) fn restore(source: Source, what: What, object: &[u8]) -> Option<Parsed> {
+    let (_, kind) = resource(source);
+    (kind.restore)(what, object)
+}
+
+/// The label selector with which a source is watched. `parted`: all slices are three lists, each slice
+/// in one of them, instead of one.
+pub(crate) fn selector(source: Source, config: &Config, parted: bool) -> Option<String> {
+    let ours = match source {
+        Source::Namespaces => return None,
+        Source::Services => None,
+        Source::Slices | Source::OtherSlices if config.holds_all_slices() && !parted => None,
+        Source::Slices => Some(HEADLESS.to_owned()),
+        Source::OtherSlices => Some(UNMANAGED.to_owned()),
+        Source::ProxySlices => Some(PROXIED.to_owned()),
+    };
+    let labels = config.kubernetes.labels.as_ref().map(Selector::to_string);
+    let both: Vec<_> = ours.into_iter().chain(labels).collect();
+    (!both.is_empty()).then(|| both.join(","))
 }

@@ -48,6 +48,24 @@ impl Config {
             say(listen.max_connections == 0, "listen.max_connections: 0");
             say(listen.idle.duration().is_zero(), "listen.idle: 0");
         }
+        let fanout = &self.fanout;
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let is_word = !fanout.bucket.is_empty() && fanout.bucket.bytes().all(word);
+        say(
+            &mut found,
+            !is_word,
+            "fanout.bucket: not letters, digits, - and _",
+        );
+        say(
+            &mut found,
+            fanout.beat.duration().is_zero(),
+            "fanout.beat: 0",
+        );
+        say(
+            &mut found,
+            fanout.patience.duration() < 3 * fanout.beat.duration(),
+            "fanout.patience: less than three times beat",
+        );
         let verify = &self.verify;
         let mut say = |wrong: bool, text: &str| say(&mut found, wrong, text);
         say(

@@ -127,6 +127,10 @@ impl Live {
             config.forward.sockets = old.forward.sockets.clone();
             later.push("forward.sockets");
         }
+        if config.fanout != old.fanout {
+            config.fanout = old.fanout.clone();
+            later.push("fanout");
+        }
         if config.http != old.http {
             config.http = old.http.clone();
             later.push("http");

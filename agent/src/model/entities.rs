@@ -93,6 +93,8 @@ pub enum Source {
     Slices,
     /// Slices that the cluster's own controller did not write.
     OtherSlices,
+    /// The slices that neither of them brings, where all are wanted and each stands in one list.
+    ProxySlices,
 }
 
 impl Source {
@@ -103,12 +105,13 @@ impl Source {
             Self::Services => "services",
             Self::Slices => "endpointslices",
             Self::OtherSlices => "endpointslices-unmanaged",
+            Self::ProxySlices => "endpointslices-proxied",
         }
     }
 
     /// Whether it brings slices.
     pub fn is_slices(self) -> bool {
-        matches!(self, Self::Slices | Self::OtherSlices)
+        matches!(self, Self::Slices | Self::OtherSlices | Self::ProxySlices)
     }
 }
 

@@ -21,8 +21,9 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client> {
 }
 
 /// The server to watch.
+#[derive(Clone)]
 pub struct Server {
-    pub(super) client: Client,
+    pub(crate) client: Client,
     /// Where it is and who vouches for it: what was kept of another one is not used.
     pub(super) identity: String,
 }

@@ -1,11 +1,12 @@
 //! Follows one source: asks what its course says, passes on what comes, and waits after failures.
 
 use super::{
-    Watches,
+    Outlet, Said, Watches,
     course::{Ask, Course},
     decode::{self, Decoded, Line},
     failure::{Failure, Kind},
     journal::{Journal, Record, What},
+    judge::judge,
     pause::Pauses,
     transport::Wanted,
 };
@@ -117,6 +118,9 @@ impl Follower {
     /// Tells the model what an earlier agent knew. That it is all is told once the server lets us go on
     /// from there: until then what that agent published is as good.
     async fn restore(&mut self) -> Result<()> {
+        if matches!(self.watches.outlet, Outlet::Records(_)) {
+            return Ok(());
+        }
         let Some(mut kept) = self.journal.restore() else {
             return Ok(());
         };
@@ -135,7 +139,7 @@ impl Follower {
             };
             let event = match record.what {
                 What::Delete => parsed.key().map(Event::Delete),
-                _ => self.watches.judge(self.source, parsed),
+                _ => judge(&self.watches.telemetry, self.source, parsed),
             };
             if let Some(event) = event {
                 self.send(event, None).await?;
@@ -148,7 +152,10 @@ impl Follower {
     /// A list begins.
     async fn begin(&mut self) -> Result<()> {
         self.resuming = false;
-        self.journal.begin();
+        match self.watches.outlet {
+            Outlet::Model(_) => self.journal.begin(),
+            Outlet::Records(_) => self.watches.relay_on(self.source, Said::Begin).await?,
+        }
         self.send(Event::Init, None).await
     }
 
@@ -254,7 +261,7 @@ impl Follower {
                 },
                 Ok(Line::Bookmark { version, .. }) => {
                     let moved = self.course.moved(&version);
-                    self.keep(What::Moved, version, Vec::new());
+                    self.keep(What::Moved, version, Vec::new()).await?;
                     if self.resuming {
                         self.resumed().await?;
                     }
@@ -304,8 +311,8 @@ impl Follower {
     async fn list(&mut self, decoded: Decoded) -> Result<()> {
         self.watches.telemetry.event(self.source.as_str(), "list");
         let (what, kept) = decoded.kept;
-        self.keep(what, String::new(), kept);
-        match self.watches.judge(self.source, decoded.parsed) {
+        self.keep(what, String::new(), kept).await?;
+        match judge(&self.watches.telemetry, self.source, decoded.parsed) {
             Some(event) => self.send(event, None).await,
             None => Ok(()),
         }
@@ -315,8 +322,8 @@ impl Follower {
     async fn apply(&mut self, decoded: Decoded, received: Instant) -> Result<()> {
         self.watches.telemetry.event(self.source.as_str(), "apply");
         let (what, kept) = decoded.kept;
-        self.keep(what, decoded.version, kept);
-        match self.watches.judge(self.source, decoded.parsed) {
+        self.keep(what, decoded.version, kept).await?;
+        match judge(&self.watches.telemetry, self.source, decoded.parsed) {
             Some(event) => self.send(event, Some(received)).await,
             None => Ok(()),
         }
@@ -325,7 +332,8 @@ impl Follower {
     /// Passes on that an object is gone.
     async fn delete(&mut self, decoded: Decoded, received: Instant) -> Result<()> {
         self.watches.telemetry.event(self.source.as_str(), "delete");
-        self.keep(What::Delete, decoded.version, decoded.who);
+        self.keep(What::Delete, decoded.version, decoded.who)
+            .await?;
         match decoded.parsed.key() {
             Some(key) => self.send(Event::Delete(key), Some(received)).await,
             None => Ok(()),
@@ -335,19 +343,35 @@ impl Follower {
     /// The list is complete.
     async fn listed(&mut self, way: &'static str, version: &str) -> Result<()> {
         let source = self.source.as_str();
-        self.journal.complete(version);
+        match self.watches.outlet {
+            Outlet::Model(_) => self.journal.complete(version),
+            Outlet::Records(_) => {
+                let said = Said::Complete(version.to_owned());
+                self.watches.relay_on(self.source, said).await?;
+            }
+        }
         self.watches.telemetry.listed(source, way);
         tracing::info!(source, way, "listed");
         self.send(Event::Done { certain: true }, None).await
     }
 
-    /// Keeps something for the agent after this one, before the model hears of it.
-    fn keep(&mut self, what: What, version: String, object: Vec<u8>) {
-        self.journal.record(&Record {
+    /// Keeps something for the agent after this one, before the model hears of it; or sends it on.
+    async fn keep(&mut self, what: What, version: String, object: Vec<u8>) -> Result<()> {
+        let record = Record {
             what,
             version,
             object,
-        });
+        };
+        match self.watches.outlet {
+            Outlet::Model(_) => {
+                self.journal.record(&record);
+                Ok(())
+            }
+            Outlet::Records(_) => {
+                let said = Said::Record(record);
+                self.watches.relay_on(self.source, said).await
+            }
+        }
     }
 
     /// Tells the model; whatever comes from the server shows that the watch works. What is no part
@@ -363,7 +387,26 @@ impl Follower {
 
 impl Watches {
     async fn send(&self, message: Message) -> Result<()> {
-        let sent = self.outbox.send(message).await;
-        sent.context("the publisher is gone")
+        match (&self.outlet, message) {
+            (Outlet::Model(outbox), message) => {
+                let sent = outbox.send(message).await;
+                sent.context("the publisher is gone")
+            }
+            // It has gone on as a record.
+            (Outlet::Records(_), Message::Event(..)) => Ok(()),
+            (Outlet::Records(_), Message::Broken(of)) => self.relay_on(of, Said::Broken).await,
+            (Outlet::Records(_), Message::Healthy(of)) => self.relay_on(of, Said::Healthy).await,
+        }
+    }
+
+    /// Sends on what a watch says, where that is wanted.
+    async fn relay_on(&self, source: Source, said: Said) -> Result<()> {
+        match &self.outlet {
+            Outlet::Model(_) => Ok(()),
+            Outlet::Records(records) => {
+                let sent = records.send((source, said)).await;
+                sent.context("nobody sends records on")
+            }
+        }
     }
 }

@@ -13,7 +13,7 @@
 mod compaction;
 mod segment;
 
-pub(super) use segment::{Record, What};
+pub(crate) use segment::{FORMAT, Record, What};
 
 use compaction::compacted;
 use segment::Reader;
@@ -40,7 +40,7 @@ const CHUNK: usize = 64 << 10;
 const LISTING: &str = "listing";
 
 /// The journal of one watch.
-pub(super) struct Journal {
+pub(crate) struct Journal {
     directory: PathBuf,
     /// Server, resource and selector.
     identity: String,
@@ -57,17 +57,17 @@ pub(super) struct Journal {
 }
 
 /// What a journal holds: everything that a watch knew.
-pub(super) struct Kept {
+pub(crate) struct Kept {
     segments: Vec<PathBuf>,
     identity: String,
     open: Option<Reader>,
     /// The version up to which it is complete.
-    pub(super) version: String,
+    pub(crate) version: String,
 }
 
 impl Journal {
     /// Below a directory; nothing is read or written yet.
-    pub(super) fn new(directory: PathBuf, identity: String) -> Self {
+    pub(crate) fn new(directory: PathBuf, identity: String) -> Self {
         Self {
             directory,
             identity,
@@ -82,7 +82,7 @@ impl Journal {
     }
 
     /// What an earlier agent left, if it can be gone on from; then it is written to from now on.
-    pub(super) fn restore(&mut self) -> Option<Kept> {
+    pub(crate) fn restore(&mut self) -> Option<Kept> {
         match self.open() {
             Ok(kept) => Some(kept),
             Err(error) => {
@@ -96,12 +96,12 @@ impl Journal {
     }
 
     /// A list begins: until it is complete, there is nothing to go on from.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.attempt(Self::try_begin);
     }
 
     /// Keeps a record.
-    pub(super) fn record(&mut self, record: &Record) {
+    pub(crate) fn record(&mut self, record: &Record) {
         self.attempt(|this| {
             if this.file.is_none() {
                 return Ok(());
@@ -119,7 +119,7 @@ impl Journal {
     }
 
     /// The list is complete as of a version: it takes the place of all that was kept.
-    pub(super) fn complete(&mut self, version: &str) {
+    pub(crate) fn complete(&mut self, version: &str) {
         let version = version.to_owned();
         self.attempt(|this| this.try_complete(version));
     }
@@ -281,7 +281,7 @@ impl Journal {
 
 impl Kept {
     /// The next record, in the order in which they were written; later ones of an object count.
-    pub(super) fn next(&mut self) -> io::Result<Option<Record>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Record>> {
         loop {
             if let Some(open) = &mut self.open
                 && let Some(record) = open.next()?

@@ -15,15 +15,18 @@ use std::{
     path::Path,
 };
 
-/// The first bytes of a file. The last one is the format of records and of the objects in them.
-const MAGIC: [u8; 8] = *b"nssk8sw\x01";
+/// The format of records and of the objects in them, here and wherever else they are sent.
+pub(crate) const FORMAT: u8 = 1;
+
+/// The first bytes of a file.
+const MAGIC: [u8; 8] = [b'n', b's', b's', b'k', b'8', b's', b'w', FORMAT];
 
 /// A record that is longer is none: an object has 1.5 MB at most in etcd.
 const LONGEST: usize = 16 << 20;
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::watch) enum What {
+pub(crate) enum What {
     /// The object is there.
     Apply = 1,
     /// The object is gone.
@@ -36,20 +39,26 @@ pub(in crate::watch) enum What {
 
 /// A record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::watch) struct Record {
-    pub(in crate::watch) what: What,
+pub(crate) struct Record {
+    pub(crate) what: What,
     /// The version after it; empty within a list.
-    pub(in crate::watch) version: String,
+    pub(crate) version: String,
     /// The object, or who it was; empty for `Moved`.
-    pub(in crate::watch) object: Vec<u8>,
+    pub(crate) object: Vec<u8>,
 }
 
 impl Record {
-    /// Appends the record to a buffer.
-    pub(super) fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
+    /// The record without length and checksum.
+    pub(crate) fn body(&self) -> io::Result<Vec<u8>> {
         let mut body = vec![self.what as u8];
         body.extend(postcard::to_stdvec(&self.version).map_err(io::Error::other)?);
         body.extend_from_slice(&self.object);
+        Ok(body)
+    }
+
+    /// Appends the record to a buffer.
+    pub(super) fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        let body = self.body()?;
         let length = u32::try_from(body.len()).map_err(io::Error::other)?;
         out.extend(length.to_le_bytes());
         out.extend(crc32fast::hash(&body).to_le_bytes());
@@ -58,11 +67,12 @@ impl Record {
     }
 
     /// Who it is about; `None` for `Moved`.
-    pub(super) fn who(&self) -> Option<Who> {
+    pub(crate) fn who(&self) -> Option<Who> {
         (self.what != What::Moved).then(|| prefix(&self.object))?
     }
 
-    fn read(body: &[u8]) -> Option<Self> {
+    /// Reads what [`Record::body`] made.
+    pub(crate) fn read(body: &[u8]) -> Option<Self> {
         let (what, rest) = body.split_first()?;
         let what = match what {
             1 => What::Apply,
@@ -158,7 +168,7 @@ mod tests {
     }
 
     /// What agents have written is read by the next version. If this fails, objects are kept in
-    /// another form: count [`MAGIC`]'s last byte up, and take the new text over.
+    /// another form: count [`FORMAT`] up, and take the new text over.
     #[test]
     fn objects_are_kept_in_this_form() {
         let namespace = json!({"metadata": {"name": "shop", "resourceVersion": "7",
@@ -181,7 +191,7 @@ mod tests {
             postcard::to_stdvec(&slice).unwrap(),
         ];
         let kept = kept.map(|bytes| hex(&bytes));
-        assert_eq!(MAGIC.last(), Some(&1));
+        assert_eq!(FORMAT, 1);
         assert_eq!(
             kept,
             [
