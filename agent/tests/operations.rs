@@ -20,7 +20,7 @@ use support::{Place, wait};
 
 /// Figures that an agent shows only after something has happened that does not happen here, by the
 /// beginnings of their names.
-const AFTER_EVENTS: [&str; 13] = [
+const AFTER_EVENTS: [&str; 14] = [
     "nss_k8s_driver_",
     "nss_k8s_objects_skipped",
     "nss_k8s_watch_errors",
@@ -34,6 +34,7 @@ const AFTER_EVENTS: [&str; 13] = [
     "nss_k8s_external_",
     "nss_k8s_dns_",
     "nss_k8s_tld_",
+    "nss_k8s_fanout_",
 ];
 
 /// Every figure of a running agent has a row of its kind, and every row a figure, or a reason.
@@ -73,13 +74,14 @@ fn every_figure_has_a_row() {
 /// Every family that the code registers has a row, whether it is shown yet or not.
 #[test]
 fn every_family_has_a_row() {
-    use nss_k8s_agent::{answer, external, forward, telemetry::Telemetry};
+    use nss_k8s_agent::{answer, external, fanout, forward, telemetry::Telemetry};
     let telemetry = Telemetry::new();
     telemetry.extend(|registry| {
         forward::Metrics::new().register(registry);
         external::Metrics::default().register(registry);
         answer::Metrics::default().register(registry);
     });
+    fanout::register_figures(&telemetry);
     let rows = rows();
     for (name, kind) in figures(&telemetry.encode().unwrap()) {
         assert_eq!(rows.get(&name), Some(&kind), "the row of {name}");

@@ -80,6 +80,11 @@ fn lines_pages_and_journals_of_watches() {
     run("watches", 4_000, agent::watches);
 }
 
+#[test]
+fn what_a_bucket_holds() {
+    run("bucket", 4_000, agent::bucket);
+}
+
 /// Runs a target on its seeds, then on seeds that are changed here and there.
 fn run(target: &str, cases: u32, body: fn(&[u8])) {
     let change = (any::<Index>(), 0_usize..6, select(&TOKENS[..]));

@@ -28,7 +28,7 @@ for target in "${targets[@]}"; do
     echo "== $target, ${seconds} s"
     # These are the agent's: the others are built without it.
     features=()
-    case $target in messages | config | manifests | classes | volumes | watches | registry) features=(--features agent) ;; esac
+    case $target in messages | config | manifests | classes | volumes | watches | registry | bucket) features=(--features agent) ;; esac
     status=0
     cargo +nightly fuzz run --fuzz-dir fuzz "${features[@]}" "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
         -max_total_time="$seconds" -timeout="$timeout" -report_slow_units="$timeout" -rss_limit_mb=4096 -max_len=16384 -print_final_stats=1 \

@@ -32,6 +32,9 @@ pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
 pub(crate) const SERVICES: &str = "/api/v1/services";
 pub(crate) const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
 
+/// Where Leases are.
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/";
+
 /// What the server holds and how it misbehaves.
 #[derive(Default)]
 pub(crate) struct Script {
@@ -51,6 +54,8 @@ pub(crate) struct Script {
     /// A watch that resumes from a version above this is answered with 504, as by a server whose
     /// storage was restored.
     pub(crate) newest: Option<u64>,
+    /// The Lease of publishers.
+    pub(crate) lease: Option<Value>,
     /// Every path and method asked for.
     pub(crate) asked: BTreeSet<String>,
     /// When what was asked for, in full.
@@ -179,6 +184,28 @@ impl Script {
         self.streams.len()
     }
 
+    /// The one Lease that there may be, with the storage's compare-and-swap.
+    fn lease(&mut self, uri: &Uri, method: &Method, body: &[u8]) -> Response {
+        if self.forbids {
+            return status(StatusCode::FORBIDDEN, "Forbidden", "not allowed");
+        }
+        let version = |lease: &Value| lease["metadata"]["resourceVersion"].clone();
+        let sent = || serde_json::from_slice::<Value>(body).unwrap();
+        let name = uri.path().rsplit('/').next().unwrap_or_default();
+        let lease = match (method.as_str(), &self.lease) {
+            ("GET", Some(lease)) if lease["metadata"]["name"] == name => return reply(lease),
+            ("GET", _) => return status(StatusCode::NOT_FOUND, "NotFound", "there is none"),
+            ("POST", None) => sent(),
+            ("PUT", Some(lease)) if version(&sent()) == version(lease) => sent(),
+            _ => return status(StatusCode::CONFLICT, "Conflict", "somebody was quicker"),
+        };
+        self.version += 1;
+        let mut lease = lease;
+        lease["metadata"]["resourceVersion"] = self.version.to_string().into();
+        self.lease = Some(lease.clone());
+        reply(&lease)
+    }
+
     fn tell(&mut self, path: &'static str, event: &Value) {
         self.history.push((self.version, path, event.clone()));
         for (uri, stream) in &self.streams {
@@ -201,19 +228,37 @@ fn bind(port: u16) -> Socket {
 
 /// Whether the label selector of a request wants an object.
 fn selects(uri: &str, object: &Value) -> bool {
-    let headless = object
-        .pointer("/metadata/labels/service.kubernetes.io~1headless")
-        .is_some();
-    match uri.split_once("labelSelector=") {
-        None => true,
-        Some((_, selector)) => {
-            headless != (selector.starts_with("%21") || selector.starts_with('!'))
-        }
+    let Some((_, selector)) = uri.split_once("labelSelector=") else {
+        return true;
+    };
+    let mut selector = selector.split('&').next().unwrap_or_default().to_owned();
+    for (written, meant) in [("%21", "!"), ("%3D", "="), ("%2F", "/"), ("%2C", ",")] {
+        selector = selector.replace(written, meant);
     }
+    let label = |key: &str| object["metadata"]["labels"][key].as_str();
+    selector.split(',').all(|part| {
+        if let Some((key, value)) = part.split_once("!=") {
+            label(key) != Some(value)
+        } else if let Some((key, value)) = part.split_once('=') {
+            label(key) == Some(value)
+        } else if let Some(key) = part.strip_prefix('!') {
+            label(key).is_none()
+        } else {
+            label(part).is_some()
+        }
+    })
 }
 
-async fn answer(State(script): State<Arc<Mutex<Script>>>, uri: Uri, method: Method) -> Response {
+async fn answer(
+    State(script): State<Arc<Mutex<Script>>>,
+    uri: Uri,
+    method: Method,
+    body: Bytes,
+) -> Response {
     let mut script = script.lock().unwrap();
+    if uri.path().starts_with(LEASES) {
+        return script.lease(&uri, &method, &body);
+    }
     script.asked.insert(format!("{method} {}", uri.path()));
     script.times.push((Instant::now(), uri.to_string()));
     if script.busy {

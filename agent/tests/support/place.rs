@@ -97,16 +97,23 @@ impl Place {
     }
 
     fn start(&self, input: &[&str], options: &[&str]) -> Agent {
-        let log = self.path("log");
+        let base = self.path("base");
+        let mut all = vec!["agent", "--dir", base.to_str().unwrap()];
+        all.extend(input);
+        all.extend(options);
+        self.run("log", &all)
+    }
+
+    /// Starts a subcommand that serves HTTP and logs into a file here.
+    pub(crate) fn run(&self, log: &str, arguments: &[&str]) -> Agent {
+        let log = self.path(log);
         let file = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(&log)
             .unwrap();
-        let child = command(&["agent", "--listen", "127.0.0.1:0", "--dir"])
-            .arg(self.path("base"))
-            .args(input)
-            .args(options)
+        let child = command(arguments)
+            .args(["--listen", "127.0.0.1:0"])
             .env("RUST_LOG", "info")
             .stderr(file)
             .spawn()

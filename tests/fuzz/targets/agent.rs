@@ -9,7 +9,7 @@ use nss_k8s_agent::{
         self,
         report::{Figures, State},
     },
-    manifests,
+    fanout, manifests,
     model::{Event, Object, ObjectKey},
     parse, pods,
     table::{Entry, Table},
@@ -237,6 +237,18 @@ pub(crate) fn watches(bytes: &[u8]) {
                 watch::proofs::line(line);
             }
         }
+    }
+}
+
+/// What a bucket of NATS holds: keys, the state record, records of objects; the first byte chooses.
+pub(crate) fn bucket(bytes: &[u8]) {
+    let Some((choice, rest)) = bytes.split_first() else {
+        return;
+    };
+    match choice % 3 {
+        0 => fanout::proofs::key(&String::from_utf8_lossy(rest)),
+        1 => fanout::proofs::state(rest),
+        _ => fanout::proofs::record(rest),
     }
 }
 
