@@ -46,6 +46,9 @@ render injection-parameters components/injection-v1beta1 injection.apiVersion=v1
 render monitoring components/monitoring monitoring.{serviceMonitor,rules,dashboard}.create=true
 render startup-taint components/startup-taint startupTaint.key=nss-k8s.io/starting
 render config components/listener listener.enabled=true
+# An address that nobody has: where NATS is, the component's reader says.
+render fanout components/fanout fanout.enabled=true "fanout.servers={tls://192.0.2.10:4222}" fanout.ca.secret=nss-k8s-nats-ca \
+    fanout.credentials.agentSecret=nss-k8s-nats-agent fanout.credentials.publisherSecret=nss-k8s-nats-publisher
 render config components/openshift cluster.layout=openshift
 render openshift components/openshift cluster.layout=openshift
 render upstream components/openshift cluster.layout=openshift

@@ -40,6 +40,8 @@ template() {
 all=(--set namespace.create=true --set resourceQuota.create=true --set injection.musl=true --set injection.nsswitch=true
     --set monitoring.serviceMonitor.create=true --set monitoring.rules.create=true --set monitoring.dashboard.create=true
     --set startupTaint.key=nss-k8s.io/starting)
+fanout=(--set fanout.enabled=true --set "fanout.servers={tls://192.0.2.10:4222}" --set fanout.ca.secret=nss-k8s-nats-ca
+    --set fanout.credentials.agentSecret=nss-k8s-nats-agent --set fanout.credentials.publisherSecret=nss-k8s-nats-publisher)
 
 "$helm" lint --quiet --strict deploy/chart
 deploy/chart/schema.sh --check
@@ -47,7 +49,8 @@ deploy/kustomize/generate.sh --check
 
 # What the chart's schema is for: a mistake is an error, in the agent's configuration too.
 for wrong in agnt.log=info config.processes.disabled_permille=1001 config.clases=1 delivery=docker image.digest=latest \
-    injection.apiVersion=v2; do
+    injection.apiVersion=v2 fanout.enabled=true fanout.servers={http://192.0.2.10} fanout.credentials.agentSecret=one \
+    fanout.ca.secret=a,fanout.ca.configMap=b fanout.publisher.bucketReplicas=2; do
     ! template --set "$wrong" >/dev/null 2>&1 || fail "helm takes --set $wrong"
 done
 
@@ -94,8 +97,9 @@ for release in "${releases[@]}"; do
     template --kube-version "$version" --set listener.enabled=true >"$work/listener.yaml"
     template --kube-version "$version" --set cluster.layout=openshift >"$work/openshift.yaml"
     template --kube-version "$version" -f deploy/chart/values-development.yaml >"$work/development.yaml"
+    template --kube-version "$version" "${fanout[@]}" "${all[@]}" "${beta[@]}" --set cluster.layout=openshift >"$work/fanout.yaml"
     echo -n "Kubernetes $version: "
-    conform "$release" "$work"/{defaults,all,listener,openshift,development}.yaml deploy/policies
+    conform "$release" "$work"/{defaults,all,listener,openshift,development,fanout}.yaml deploy/policies
 done
 
 # canonical: YAML documents to sorted lines of JSON, whose keys helm sorts: it is a reader of YAML that is there anyway.
@@ -137,6 +141,7 @@ same monitoring components/monitoring --set injection.create=false \
     --set monitoring.serviceMonitor.create=true --set monitoring.rules.create=true --set monitoring.dashboard.create=true
 same startup-taint components/startup-taint --set injection.create=false --set startupTaint.key=nss-k8s.io/starting
 same listener components/listener --set injection.create=false --set listener.enabled=true
+same fanout components/fanout --set injection.create=false "${fanout[@]}"
 same openshift components/openshift --set injection.create=false --set cluster.layout=openshift
 
 # The patch for fixed workloads: the annotated ones have the volume and the mounts beside their own, and are valid.

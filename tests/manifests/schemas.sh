@@ -10,7 +10,7 @@ set -euo pipefail
 folder=${1:?usage: schemas.sh FOLDER VERSION...}
 shift
 kinds='["ConfigMap","Namespace","Pod","ResourceQuota","Service","ServiceAccount","DaemonSet","Deployment","StatefulSet","Job","CronJob",
-    "ClusterRole","ClusterRoleBinding","RoleBinding","CSIDriver","FlowSchema","PriorityLevelConfiguration",
+    "ClusterRole","ClusterRoleBinding","Role","RoleBinding","PodDisruptionBudget","CSIDriver","FlowSchema","PriorityLevelConfiguration",
     "MutatingAdmissionPolicy","MutatingAdmissionPolicyBinding"]'
 
 convert() {
@@ -47,7 +47,7 @@ for version; do
     # A module of no requirements of its own, so that nothing else is looked at.
     zip=$(cd "$cache" && GOMODCACHE=$cache/modules GOFLAGS=-modcacherw go mod download -json "k8s.io/kubernetes@$version" | jq -r .Zip)
     mkdir -p "$folder/$version" "$cache/specs"
-    for group in api__v1 apis__apps__v1 apis__batch__v1 apis__rbac.authorization.k8s.io__v1 apis__storage.k8s.io__v1 \
+    for group in api__v1 apis__apps__v1 apis__batch__v1 apis__policy__v1 apis__rbac.authorization.k8s.io__v1 apis__storage.k8s.io__v1 \
         apis__flowcontrol.apiserver.k8s.io__v1 apis__admissionregistration.k8s.io__v1 apis__admissionregistration.k8s.io__v1beta1; do
         spec=k8s.io/kubernetes@$version/api/openapi-spec/v3/${group}_openapi.json
         unzip -q -p "$zip" "$spec" >"$cache/specs/$group" 2>/dev/null || continue

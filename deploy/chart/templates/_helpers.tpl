@@ -75,6 +75,68 @@ v1beta1
 {{- mergeOverwrite $config (deepCopy .Values.config) | toYaml -}}
 {{- end }}
 
+{{/* Labels that select the publishers' pods; they never change. */}}
+{{- define "nss-k8s.publisher" -}}
+app.kubernetes.io/name: nss-k8s-publish
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* What agents and publishers are told alike of the bucket. */}}
+{{- define "nss-k8s.fanoutArgs" -}}
+{{- with .Values.fanout -}}
+- --nats-bucket={{ .bucket }}
+{{- with include "nss-k8s.fanoutAuthority" $ }}
+- --nats-ca=/etc/nss-k8s-nats/ca/ca.crt
+{{- end }}
+{{- if .credentials.agentSecret }}
+- --nats-credentials=/etc/nss-k8s-nats/credentials/credentials
+{{- end }}
+{{- end -}}
+{{- end }}
+
+{{/* Not empty: an authority is given. */}}
+{{- define "nss-k8s.fanoutAuthority" -}}
+{{ .Values.fanout.ca.secret }}{{ .Values.fanout.ca.configMap }}
+{{- end }}
+
+{{/* Where a container has them; the Secret is that of its credentials. */}}
+{{- define "nss-k8s.fanoutMounts" -}}
+{{- with .secret -}}
+- name: nats-credentials
+  mountPath: /etc/nss-k8s-nats/credentials
+  readOnly: true
+{{- end }}
+{{- with include "nss-k8s.fanoutAuthority" .root }}
+- name: nats-ca
+  mountPath: /etc/nss-k8s-nats/ca
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{/* The volumes for that. Modes are decimal: octal numbers are not the same in every version of YAML. */}}
+{{- define "nss-k8s.fanoutVolumes" -}}
+{{- with .root.Values.fanout -}}
+{{- with $.secret -}}
+- name: nats-credentials
+  secret:
+    secretName: {{ . }}
+    defaultMode: {{ $.mode }}
+    items: [{key: {{ $.root.Values.fanout.credentials.key }}, path: credentials}]
+{{- end }}
+{{- if .ca.secret }}
+- name: nats-ca
+  secret:
+    secretName: {{ .ca.secret }}
+    items: [{key: {{ .ca.key }}, path: ca.crt}]
+{{- else if .ca.configMap }}
+- name: nats-ca
+  configMap:
+    name: {{ .ca.configMap }}
+    items: [{key: {{ .ca.key }}, path: ca.crt}]
+{{- end }}
+{{- end -}}
+{{- end }}
+
 {{/* Metadata of what exists only while `helm uninstall` asks. */}}
 {{- define "nss-k8s.removable" }}
   labels:
