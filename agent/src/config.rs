@@ -33,6 +33,7 @@ pub use rules::{GuardMode, Host, Match, Pattern, Rewrite, TldGuard};
 pub use text::{Glob, Name, Network, ObjectName, Period, Selector};
 pub use verify::Verify;
 
+use crate::labels::Labels;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -154,11 +155,7 @@ impl Config {
     }
 
     /// The class of pods of a namespace with these labels.
-    pub fn class_of(
-        &self,
-        namespace: &str,
-        labels: &std::collections::BTreeMap<String, String>,
-    ) -> &str {
+    pub fn class_of(&self, namespace: &str, labels: &Labels) -> &str {
         let mut classes = self.classes.iter();
         classes
             .find(|class| class.holds(namespace, labels))

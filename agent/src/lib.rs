@@ -23,6 +23,7 @@ pub mod external;
 pub mod fanout;
 pub mod forward;
 pub mod jitter;
+pub mod labels;
 pub mod listen;
 pub mod manifests;
 pub mod model;

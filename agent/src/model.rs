@@ -319,7 +319,7 @@ impl Model {
             ObjectKey::Namespace(name) => {
                 if let Some(presence) = self.namespaces.get_mut(&name) {
                     presence.listed = false;
-                    presence.labels.clear();
+                    presence.labels = Labels::new();
                 }
                 self.dirty_namespaces.insert(name.clone());
                 self.prune_namespace(name);

@@ -71,8 +71,9 @@ pub fn namespace(object: &NamespaceObject) -> Parsed {
     let name = object.metadata.name.as_deref().unwrap_or_default();
     match label(name) {
         Ok(()) => {
-            let labels = object.metadata.labels.clone().unwrap_or_default();
-            Parsed::sound(Object::Namespace(name.to_owned(), labels))
+            let labels = object.metadata.labels.iter().flatten();
+            let labels = labels.map(|(key, value)| (key.clone(), value.clone()));
+            Parsed::sound(Object::Namespace(name.to_owned(), labels.collect()))
         }
         Err(why) => Parsed::malformed(None, format!("Namespace {}: name: {why}", excerpt(name))),
     }

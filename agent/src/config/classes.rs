@@ -1,9 +1,9 @@
 //! Classes of pods: who asks external names for them.
 
 use super::text::{Glob, Selector};
+use crate::labels::Labels;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// The class of every namespace that no other class matches.
 pub const DEFAULT_CLASS: &str = "default";
@@ -71,7 +71,7 @@ impl Class {
     }
 
     /// Whether a namespace is of this class by its name or its labels.
-    pub fn holds(&self, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
+    pub fn holds(&self, namespace: &str, labels: &Labels) -> bool {
         let named = self.namespaces.iter().any(|glob| glob.matches(namespace));
         let selected = |selector: &Selector| selector.matches(labels);
         named || self.namespace_selector.as_ref().is_some_and(selected)

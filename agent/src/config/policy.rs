@@ -2,9 +2,9 @@
 //! everything; who is named sees what the rules that name it allow, added up.
 
 use super::text::{Glob, Selector};
+use crate::labels::Labels;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// One rule: the namespaces of `from` may look up those of `to`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -50,7 +50,7 @@ impl Default for Targets {
 }
 
 /// A namespace's labels; `None` while they are not known for certain.
-pub type KnownLabels<'l> = Option<&'l BTreeMap<String, String>>;
+pub type KnownLabels<'l> = Option<&'l Labels>;
 
 /// What a namespace sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,8 +142,8 @@ mod tests {
   - {from: {namespaces: [blind]}, to: {own: false}}
 ";
 
-    fn labels(tier: &str) -> BTreeMap<String, String> {
-        BTreeMap::from([("tier".to_owned(), tier.to_owned())])
+    fn labels(tier: &str) -> Labels {
+        Labels::from([("tier".to_owned(), tier.to_owned())])
     }
 
     fn sight_of(namespace: &str, tier: &str) -> Sight {

@@ -1,7 +1,6 @@
 //! Tables of texts: what is read, and what is said about what is wrong.
 
 use super::*;
-use std::collections::BTreeMap;
 
 fn parse(text: &str) -> Config {
     Config::parse(text).unwrap()
@@ -276,7 +275,7 @@ fn regular_expressions_come_last() {
 fn a_namespace_is_of_the_first_class_that_matches() {
     let config = parse(EVERYTHING);
     let class = |namespace: &str, tier: &str| {
-        let labels = BTreeMap::from([("tier".to_owned(), tier.to_owned())]);
+        let labels = Labels::from([("tier".to_owned(), tier.to_owned())]);
         config.class_of(namespace, &labels).to_owned()
     };
     assert_eq!(class("batch", "bank"), "batch");
@@ -380,7 +379,7 @@ fn periods_networks_and_patterns() {
 
 #[test]
 fn selectors_are_kubectls() {
-    let labels = |texts: &[(&str, &str)]| -> BTreeMap<String, String> {
+    let labels = |texts: &[(&str, &str)]| -> Labels {
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         texts.iter().map(owned).collect()
     };

@@ -1,16 +1,11 @@
 //! Values that are written as text in the file: names, periods, networks, patterns, selectors.
 //! Each is parsed once; what holds one has a sound one.
 
+use crate::labels::Labels;
 use kube::core::{Expression, Selector as Expressions, SelectorExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    net::IpAddr,
-    str::FromStr,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr, time::Duration};
 
 /// Makes a type readable from text and writable as text.
 macro_rules! from_text {
@@ -340,8 +335,8 @@ pub struct Selector(Expressions);
 
 impl Selector {
     /// Whether these labels are selected.
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.0.matches(labels)
+    pub fn matches(&self, labels: &Labels) -> bool {
+        self.0.matches(&labels.map())
     }
 }
 

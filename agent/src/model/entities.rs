@@ -1,14 +1,9 @@
 //! What the model is told: parsed objects with their identity, and the events that carry them.
 
-use nss_k8s_zone::{ServiceBody, ServiceKey, Slice, SliceId};
-use std::{
-    collections::{BTreeMap, HashSet},
-    fmt,
-    time::SystemTime,
-};
+pub use crate::labels::Labels;
 
-/// An object's labels.
-pub type Labels = BTreeMap<String, String>;
+use nss_k8s_zone::{ServiceBody, ServiceKey, Slice, SliceId};
+use std::{collections::HashSet, fmt, time::SystemTime};
 
 /// The identity of a watched object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

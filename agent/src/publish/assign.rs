@@ -20,10 +20,10 @@ const LONGEST_CLASS: usize = 46;
 
 /// What was assigned, and what that depends on.
 pub(super) struct Assigned {
-    /// In force.
-    table: Table,
+    /// In force; with many namespaces it is large, and others have it too.
+    table: Arc<Table>,
     /// As it was written last, and its file then; `None`: nothing was, or it failed.
-    written: Option<(Table, Mark)>,
+    written: Option<(Arc<Table>, Mark)>,
     /// The namespaces of this node's pods; `None` until somebody says.
     pub(super) on_node: Option<BTreeSet<String>>,
     /// Something failed, and may not the next time.
@@ -45,7 +45,7 @@ impl Assigned {
             registry.register("views_refused", help, refused.clone());
         });
         Self {
-            table: before,
+            table: Arc::new(before),
             written: None,
             on_node: None,
             incomplete: false,
@@ -108,8 +108,10 @@ impl Publisher {
         }
         plan.table.refused_builds = config.processes.refuse_builds.clone();
         plan.table.disabled = self.switch.is_off();
-        let changed = self.assigned.table != plan.table;
-        self.assigned.table = plan.table;
+        let changed = *self.assigned.table != plan.table;
+        if changed {
+            self.assigned.table = Arc::new(plan.table);
+        }
         let failed = self.write_table();
         if plan.refused > 0 && plan.refused as i64 != self.assigned.refused.get() {
             let (namespaces, most) = (plan.refused, config.max_views);
@@ -180,7 +182,7 @@ impl Publisher {
             tracing::error!(path = %path.display(), %error, "cannot write the table of classes");
         }
         let mark = written.ok();
-        assigned.written = mark.map(|mark| (assigned.table.clone(), mark));
+        assigned.written = mark.map(|mark| (Arc::clone(&assigned.table), mark));
         mark.is_none()
     }
 
@@ -189,7 +191,7 @@ impl Publisher {
         let generation = self.told.borrow().generation + 1;
         let departs = self.views.depart(generation);
         if changed || departs || self.told.borrow().table.is_none() {
-            let table = Some(Arc::new(self.assigned.table.clone()));
+            let table = Some(Arc::clone(&self.assigned.table));
             self.told.send_replace(Told { generation, table });
         }
     }
