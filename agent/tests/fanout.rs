@@ -16,6 +16,8 @@ mod doubts;
 mod leaders;
 #[path = "support/nats.rs"]
 mod nats;
+#[path = "fanout/permissions.rs"]
+mod permissions;
 #[path = "fanout/security.rs"]
 mod security;
 #[path = "support/place.rs"]
