@@ -19,12 +19,16 @@ pub(crate) struct Api {
 impl Api {
     /// A client after a kubeconfig file; nothing is sent yet.
     pub(crate) fn connect(kubeconfig: &Path) -> Result<Self> {
+        Self::of(Kubeconfig::read_from(kubeconfig)?)
+    }
+
+    /// The same after a kubeconfig's contents.
+    pub(crate) fn of(file: Kubeconfig) -> Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()?;
         let client = runtime.block_on(async {
-            let file = Kubeconfig::read_from(kubeconfig)?;
             let config =
                 Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
             anyhow::Ok(Client::try_from(config)?)
@@ -91,7 +95,11 @@ impl Api {
             request = request.header("content-type", kind);
             bytes = body.to_string().into_bytes();
         }
-        let request = request.body(bytes).map_err(kube::Error::HttpError)?;
+        self.send(request.body(bytes).map_err(kube::Error::HttpError)?)
+    }
+
+    /// The text of the answer to any request.
+    pub(crate) fn send(&self, request: Request<Vec<u8>>) -> Result<String, kube::Error> {
         self.runtime.block_on(self.client.request_text(request))
     }
 }

@@ -35,6 +35,7 @@ mod latency;
 mod left_alone;
 mod listener_live;
 mod live;
+mod made_up;
 mod messages;
 mod names;
 mod odd;
