@@ -122,6 +122,11 @@ bench-scale: export RESULTS ?= $(CURDIR)/docs/benchmarks
 bench-scale: ## the agent alone, with 10,000 and 100,000 services: memory, latency (part of bench; 4 GB of memory)
 	@tests/bench/scale.sh
 
+.PHONY: bench-fanout
+bench-fanout: export RESULTS ?= $(CURDIR)/docs/benchmarks
+bench-fanout: prepare agent ## 5,000 agents behind NATS against watches of the API server; writes docs/benchmarks/fanout.csv (root; needs Go)
+	@tests/bench/fanout.sh
+
 .PHONY: plots
 plots: ## write the tables and pictures of docs/BENCHMARKS.md anew, from docs/benchmarks/*.csv
 	NSS_K8S_PLOTS=write cargo test --locked --quiet -p nss-k8s-tests --test benchmarks

@@ -123,4 +123,32 @@ pub(crate) const ALL: &[Chart] = &[
         from: 0.0,
         layout: Layout::Columns(&["UDP: per CPU second", "TCP: per CPU second"]),
     },
+    Chart {
+        name: "fanout-cpu",
+        results: "fanout",
+        title: "Fan-out: CPU time of the servers",
+        axis: "seconds of CPU time",
+        from: 0.0,
+        layout: Layout::Rows {
+            groups: &["event", "agents", "fed by"],
+            bars: &[
+                ("CPU s of the API server", None),
+                ("CPU s of NATS", None),
+                ("CPU s of the publishers", None),
+            ],
+            only: None,
+        },
+    },
+    Chart {
+        name: "fanout-bytes",
+        results: "fanout",
+        title: "Fan-out: what the servers send",
+        axis: "megabytes (10^6 bytes), headers of IP and TCP included; logarithmic",
+        from: 1.0,
+        layout: Layout::Rows {
+            groups: &["event", "agents", "fed by"],
+            bars: &[("MB from the API server", None), ("MB from NATS", None)],
+            only: None,
+        },
+    },
 ];
