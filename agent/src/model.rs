@@ -60,6 +60,8 @@ pub struct Model {
     dirty_services: BTreeSet<ServiceKey>,
     /// Refused for want of space: tried again on `retry`.
     refused: BTreeSet<ObjectKey>,
+    /// What was, and is tried by the next flush.
+    again: BTreeSet<ObjectKey>,
     /// When endpoints in their grace time go.
     expiries: BTreeSet<(Instant, ServiceKey)>,
     triggers: Vec<SystemTime>,
@@ -115,6 +117,7 @@ impl Model {
             dirty_namespaces: BTreeSet::new(),
             dirty_services: BTreeSet::new(),
             refused: BTreeSet::new(),
+            again: BTreeSet::new(),
             expiries: BTreeSet::new(),
             triggers: Vec::new(),
         }
@@ -175,20 +178,22 @@ impl Model {
         self.expiries.first().map(|(until, _)| *until)
     }
 
-    /// Whether something could not be published for want of space: then a miss proves nothing.
+    /// Whether something could not be published for want of space: then a miss proves nothing. What an
+    /// earlier agent could not publish counts until everything has been listed.
     pub fn lacks_space(&self) -> bool {
-        !self.refused.is_empty()
+        !self.refused.is_empty() || self.adopted.incomplete && !self.is_complete()
     }
 
     /// Marks what was refused for want of space, to be tried by the next flush.
     pub fn retry(&mut self) {
-        for key in core::mem::take(&mut self.refused) {
+        self.again = core::mem::take(&mut self.refused);
+        for key in &self.again {
             match key {
                 ObjectKey::Namespace(name) => {
-                    self.dirty_namespaces.insert(name);
+                    self.dirty_namespaces.insert(name.clone());
                 }
                 ObjectKey::Service(key) => {
-                    self.dirty_services.insert(key);
+                    self.dirty_services.insert(key.clone());
                 }
                 ObjectKey::Slice { .. } => {}
             }
@@ -232,6 +237,9 @@ impl Model {
             }
         }
         self.sweep(sink, &mut flushed);
+        let again = core::mem::take(&mut self.again);
+        let known = |(key, _): &mut (ObjectKey, WriteError)| again.contains(key);
+        flushed.repeated = flushed.failures.extract_if(.., known).count();
         flushed.triggers = core::mem::take(&mut self.triggers);
         flushed
     }

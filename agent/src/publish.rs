@@ -240,8 +240,8 @@ impl Publisher {
         for received in self.received.drain(..) {
             self.telemetry.published_after(received.elapsed());
         }
-        self.telemetry
-            .published(flushed.changes, flushed.failures.len());
+        let refused = flushed.failures.len() + flushed.repeated;
+        self.telemetry.published(flushed.changes, refused);
         for (object, error) in &flushed.failures {
             tracing::error!(%object, %error, "cannot publish");
         }

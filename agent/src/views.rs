@@ -266,7 +266,10 @@ impl Views {
 
     /// What the zones hold.
     pub fn held(&self) -> Held {
-        let mut held = Held::default();
+        let mut held = Held {
+            incomplete: self.statistics().is_some_and(|it| it.incomplete),
+            ..Held::default()
+        };
         for entry in self.views.iter().take(1).flat_map(View::each_entry) {
             match entry {
                 Entry::Namespace(name) => {

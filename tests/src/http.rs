@@ -1,13 +1,29 @@
-//! The smallest web server that curl believes, inside a pod's network.
+//! The smallest web server that curl believes, inside a pod's network; and the agent's pages.
 
 use crate::namespace::Namespaces;
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use std::{
-    io::{BufRead, BufReader, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
     os::fd::AsRawFd,
     thread,
+    time::Duration,
 };
+
+/// How long a page may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A page of a server in the caller's network; an error unless the status is 200.
+pub fn page(server: impl ToSocketAddrs, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(server)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: agent\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let (head, body) = text.split_once("\r\n\r\n").context("no HTTP response")?;
+    ensure!(head.split(' ').nth(1) == Some("200"), "{path}: {head}");
+    Ok(body.to_owned())
+}
 
 /// Answers every request with one body; stops when dropped.
 pub struct Server {

@@ -138,4 +138,6 @@ pub struct Held {
     pub services: HashSet<ServiceKey>,
     /// Slices.
     pub slices: HashSet<(ServiceKey, SliceId)>,
+    /// It says of itself that something found no space.
+    pub incomplete: bool,
 }

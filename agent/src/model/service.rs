@@ -1,6 +1,8 @@
 //! One service: its body, its slices by source, and the endpoints that are about to leave.
 
-use super::{Flushed, Held, ObjectKey, Sink, SliceOf, Source, packed::Packed, slice_id};
+use super::{
+    Flushed, Held, ObjectKey, Sink, SliceOf, Source, is_transient, packed::Packed, slice_id,
+};
 use nss_k8s_zone::{Address, Endpoint, Family, ServiceBody, ServiceKey, Slice};
 use std::{collections::HashSet, time::Instant};
 
@@ -161,7 +163,8 @@ impl Entry {
     }
 
     /// Publishes the differences. What appears is written before what goes, and the slices of a new
-    /// service before the service, so that no lookup in between sees less than it should.
+    /// service before the service, so that no lookup in between sees less than it should. A headless
+    /// service none of whose slices finds space is absent: DNS, which is asked then, has its endpoints.
     pub(super) fn flush(
         &mut self,
         key: &ServiceKey,
@@ -186,21 +189,25 @@ impl Entry {
         let mut chunks = if wanted { self.chunks() } else { Vec::new() };
         // An endpoint that moved is written in its new slice before it goes from the old one.
         chunks.sort_by_key(|chunk| !chunk.gains);
+        let mut lacks_space = false;
         for chunk in &chunks {
-            let id = slice_id(&self.parts[chunk.part].name);
-            if flushed.note(name, sink.put_slice(key, id, &chunk.slice)) {
-                adopted.slices.remove(&(key.clone(), id));
-                self.parts[chunk.part].published = true;
-            }
+            let part = &mut self.parts[chunk.part];
+            let id = slice_id(&part.name);
+            // It is listed: what an earlier agent published of it stays, also where this is refused.
+            part.published |= adopted.slices.remove(&(key.clone(), id));
+            let result = sink.put_slice(key, id, &chunk.slice);
+            lacks_space |= result.as_ref().is_err_and(is_transient);
+            part.published |= flushed.note(name, result);
         }
-        if self.stale {
+        let bare = lacks_space && self.is_bare(key, adopted);
+        if self.stale || bare {
             let result = match &self.body {
-                Some(body) if !hidden => sink.put_service(key, body),
+                Some(body) if !hidden && !bare => sink.put_service(key, body),
                 _ => sink.delete_service(key),
             };
+            adopted.services.remove(key);
             if flushed.note(name, result) {
-                self.stale = false;
-                adopted.services.remove(key);
+                self.stale = bare;
             }
         }
         let published: HashSet<usize> = chunks.iter().map(|chunk| chunk.part).collect();
@@ -214,6 +221,13 @@ impl Entry {
             }
         }
         self.parts.retain(|part| !part.is_empty());
+    }
+
+    /// Whether it is a headless service of which no slice is published.
+    fn is_bare(&self, key: &ServiceKey, adopted: &Held) -> bool {
+        matches!(self.body, Some(ServiceBody::Headless { .. }))
+            && !self.parts.iter().any(|part| part.published)
+            && !adopted.slices.iter().any(|(of, _)| of == key)
     }
 
     /// Whether it is a ClusterIP service that nothing ready stands behind. What is leaving, or could

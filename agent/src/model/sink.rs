@@ -35,6 +35,8 @@ pub struct Flushed {
     pub triggers: Vec<SystemTime>,
     /// Changes that the sink refused.
     pub failures: Vec<(ObjectKey, WriteError)>,
+    /// How many more it refused as often before, for want of space: these need not be named again.
+    pub repeated: usize,
 }
 
 impl Flushed {

@@ -321,12 +321,90 @@ fn what_is_refused_for_want_of_space_is_tried_again() {
     let mut rig = Rig::live();
     rig.zone.full = true;
     let refused = rig.apply(Object::Service(key("a"), cluster_ip(1)));
-    assert_eq!(refused.failures.len(), 1);
+    assert_eq!((refused.failures.len(), refused.repeated), (1, 0));
+    // Every second, and said once.
+    for _ in 0..2 {
+        rig.model.retry();
+        let refused = rig.model.flush(&mut rig.zone, rig.now);
+        assert_eq!((refused.failures.len(), refused.repeated), (0, 1));
+    }
     rig.zone.full = false;
     assert_eq!(rig.model.flush(&mut rig.zone, rig.now).changes, 0);
     rig.model.retry();
     assert_eq!(rig.model.flush(&mut rig.zone, rig.now).changes, 1);
     assert!(rig.zone.services.contains_key(&key("a")));
+}
+
+/// "No data" for a name whose endpoints DNS has would be worse than nothing. What is published of a service
+/// stays, however little it is.
+#[test]
+fn a_headless_service_without_space_for_its_endpoints_is_absent() {
+    let slice = |name, last| slice_of(name, "db", vec![endpoint(last, true)]);
+    let mut rig = Rig::live();
+    rig.apply(Object::Service(key("db"), headless()));
+    assert!(rig.zone.services.contains_key(&key("db")));
+    rig.zone.full = true;
+    rig.apply(slice("db-1", 1));
+    assert!(!rig.zone.services.contains_key(&key("db")));
+    assert!(rig.model.lacks_space());
+    rig.zone.full = false;
+    rig.model.retry();
+    rig.model.flush(&mut rig.zone, rig.now);
+    assert_eq!(rig.db(), [ip(1)]);
+    assert!(!rig.model.lacks_space());
+    rig.zone.full = true;
+    rig.apply(slice("db-2", 2));
+    rig.apply(slice("db-1", 3));
+    assert_eq!(rig.db(), [ip(1)]);
+}
+
+/// What is listed and finds no space is not what nobody lists any more.
+#[test]
+fn what_an_earlier_agent_published_stays_while_the_next_finds_no_space() {
+    let slice = |name, last| slice_of(name, "db", vec![endpoint(last, true)]);
+    let mut before = Rig::live();
+    before.apply(namespace("shop"));
+    before.apply(slice("db-1", 1));
+    before.apply(Object::Service(key("a"), cluster_ip(1)));
+    let mut rig = Rig::new(before.zone);
+    rig.zone.full = true;
+    let services = [(key("db"), headless()), (key("a"), cluster_ip(2))];
+    rig.list(
+        Source::Services,
+        services.map(|(key, body)| Object::Service(key, body)),
+    );
+    // The new slice first: what is there of the service is not listed yet.
+    rig.list(Source::Slices, [slice("db-2", 2), slice("db-1", 3)]);
+    rig.list(Source::OtherSlices, []);
+    rig.list(Source::Namespaces, [namespace("shop")]);
+    assert!(rig.model.is_complete() && rig.model.lacks_space());
+    assert_eq!(rig.db(), [ip(1)]);
+    assert_eq!(rig.zone.answers(&key("a")), [ip(1)]);
+    rig.zone.full = false;
+    rig.model.retry();
+    rig.model.flush(&mut rig.zone, rig.now);
+    assert_eq!(rig.db(), [ip(2), ip(3)]);
+    assert_eq!(rig.zone.answers(&key("a")), [ip(2)]);
+    assert!(!rig.model.lacks_space());
+}
+
+/// What the last agent could not publish is not denied while this one has not listed it.
+#[test]
+fn an_adopted_zone_lacks_what_it_lacked_until_everything_is_listed() {
+    let adopted = Held {
+        incomplete: true,
+        ..Rig::live().zone.held()
+    };
+    let mut model = Model::new(settings(), adopted);
+    let mut zone = MapZone::default();
+    for source in ALL {
+        model.flush(&mut zone, Instant::now());
+        assert!(model.lacks_space());
+        model.handle(source, Event::Init, Instant::now());
+        model.handle(source, Event::Done { certain: true }, Instant::now());
+    }
+    model.flush(&mut zone, Instant::now());
+    assert!(!model.lacks_space());
 }
 
 #[test]

@@ -370,6 +370,7 @@ fn a_zone_without_space_says_so_and_is_no_others_matter() {
     assert_eq!(["default", "a", "b"].map(incomplete), [false, true, false]);
     views.set_incomplete(true);
     assert_eq!(["default", "a", "b"].map(incomplete), [true, true, true]);
+    assert!(views.held().incomplete);
     // What it lacks is tried again, and fits once it is less.
     for number in 0..2000 {
         let key = ServiceKey::new(&format!("api-{number}"), "shop").unwrap();

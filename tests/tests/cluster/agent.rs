@@ -2,15 +2,12 @@
 
 use crate::control_plane::{ControlPlane, Process, until};
 use anyhow::{Context, Result, bail};
-use nss_k8s_tests::artifacts;
+use nss_k8s_tests::{artifacts, http};
 use std::{
     fs,
-    io::{Read, Write},
-    net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
     sync::atomic::{AtomicU16, Ordering},
-    time::Duration,
 };
 use tempfile::TempDir;
 
@@ -107,16 +104,7 @@ impl Agent {
 
     /// One of its pages; an error unless the status is 200.
     pub(crate) fn page(&self, path: &str) -> Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: agent\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let (head, body) = text.split_once("\r\n\r\n").context("no HTTP response")?;
-        if head.split(' ').nth(1) != Some("200") {
-            bail!("{path}: {}", head.lines().next().unwrap_or_default());
-        }
-        Ok(body.to_owned())
+        http::page(("127.0.0.1", self.port), path)
     }
 
     /// Asks it to stop and waits until it has.

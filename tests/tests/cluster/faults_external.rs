@@ -10,14 +10,13 @@
 use crate::{agent::Directory, control_plane::Process, control_plane::until};
 use anyhow::{Context, Result, bail, ensure};
 use nss_k8s_tests::{
-    artifacts,
+    artifacts, http,
     namespace::run,
     pod::{CLUSTER_DNS, Pod, Recipe},
     session::{Door, Session},
 };
 use std::{
     env,
-    io::{Read, Write},
     net::TcpStream,
     path::PathBuf,
     process::Command,
@@ -26,7 +25,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 /// Where the agent serves its figures, inside the pod.
@@ -90,7 +89,9 @@ impl World {
             if let Some(status) = agent.ended()? {
                 bail!("the agent ended with {status}:\n{}", agent.last_words());
             }
-            Ok(namespaces.with_network(|| page("/readyz")).ok())
+            Ok(namespaces
+                .with_network(|| http::page(FIGURES, "/readyz"))
+                .ok())
         })
         .with_context(|| agent.last_words())?;
         Ok(world)
@@ -144,7 +145,10 @@ impl World {
 
     /// The sum of all figures of one name of the agent's.
     fn figure(&self, name: &str) -> Result<f64> {
-        let text = self.pod.namespaces().with_network(|| page("/metrics"))?;
+        let text = self
+            .pod
+            .namespaces()
+            .with_network(|| http::page(FIGURES, "/metrics"))?;
         let lines = text.lines().filter(|line| {
             line.strip_prefix(name)
                 .is_some_and(|rest| rest.starts_with(['{', ' ']))
@@ -345,18 +349,6 @@ fn no_lookup_fails_that_libc_would_answer() -> Result<()> {
         println!("external: class {external}: CoreDNS gone and back: {givers:?}");
     }
     Ok(())
-}
-
-/// One page of the agent's; to be called inside the pod's network.
-fn page(path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(FIGURES)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: agent\r\n\r\n")?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    let (head, body) = text.split_once("\r\n\r\n").context("no HTTP response")?;
-    ensure!(head.split(' ').nth(1) == Some("200"), "{path}: {head}");
-    Ok(body.to_owned())
 }
 
 /// Counts what is sent to the cluster DNS; nothing reaches the black hole.

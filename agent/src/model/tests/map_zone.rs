@@ -35,6 +35,7 @@ impl MapZone {
                 .iter()
                 .flat_map(|(key, slices)| slices.keys().map(|id| (key.clone(), *id)))
                 .collect(),
+            incomplete: false,
         }
     }
 
