@@ -2,7 +2,7 @@
 //!
 //! A pod's author writes volume attributes; kubelet puts its own over them when the CSIDriver object
 //! says `podInfoOnMount`. What proves that it did: the pod's uid, which nobody knows before the pod is
-//! there, is in the target path, and that is kubelet's own.
+//! there, is in the target path where kubelet puts it, and that is kubelet's own.
 
 use crate::parse;
 use std::{
@@ -45,7 +45,7 @@ impl Identity {
             );
         }
         let uid = attribute("pod.uid");
-        if uid.is_empty() || !target.components().any(|part| part.as_os_str() == uid) {
+        if uid.is_empty() || uid_in(target) != Some(OsStr::new(uid)) {
             return Err(
                 "the pod's uid is not kubelet's word: the CSIDriver object must say \
                         podInfoOnMount: true",
@@ -59,6 +59,20 @@ impl Identity {
             uid: uid.to_owned(),
         })
     }
+}
+
+/// The uid in a target, `ROOT/pods/UID/volumes/kubernetes.io~csi/NAME/mount`. Everything else in it is known
+/// beforehand, or, as the volume's name, the author's: the first place of this form counts.
+fn uid_in(target: &Path) -> Option<&OsStr> {
+    let parts: Vec<&OsStr> = target.iter().collect();
+    parts.windows(4).find_map(|parts| match parts {
+        [pods, uid, volumes, plugin]
+            if *pods == "pods" && *volumes == "volumes" && *plugin == "kubernetes.io~csi" =>
+        {
+            Some(*uid)
+        }
+        _ => None,
+    })
 }
 
 /// Whether a volume's id can be the name of a file.
@@ -133,6 +147,28 @@ mod tests {
         Identity::of(&attributes, Path::new(TARGET)).unwrap_err();
         attributes.remove("csi.storage.k8s.io/ephemeral");
         Identity::of(&attributes, Path::new(TARGET)).unwrap_err();
+    }
+
+    /// An author who knows kubelet's paths, and names the volume, knows everything in a target but the uid.
+    #[test]
+    fn no_other_part_of_the_target_is_a_uid() {
+        let of = |uid: &str, target: &str| {
+            let attributes = mk_attributes(&[
+                ("csi.storage.k8s.io/ephemeral", "true"),
+                ("csi.storage.k8s.io/pod.namespace", "bank"),
+                ("csi.storage.k8s.io/pod.uid", uid),
+            ]);
+            Identity::of(&attributes, Path::new(target))
+        };
+        let other = "/var/lib/kubelet/pods/u-1/volumes/kubernetes.io~csi/pods/mount";
+        for target in [TARGET, other] {
+            of("u-1", target).unwrap();
+            let known = target.split('/').filter(|part| *part != "u-1");
+            for uid in known.chain(["/", ".", "..", "pods/u-1", "u-1/"]) {
+                of(uid, target).unwrap_err();
+            }
+        }
+        of("u-1", "/mnt/u-1/volumes/kubernetes.io~csi/x/mount").unwrap_err();
     }
 
     #[test]
