@@ -144,6 +144,32 @@ fn a_damaged_record_changes_nothing_but_itself() {
     assert_eq!(agent.figure("nss_k8s_fanout_corrupt_records_total"), 0.0);
 }
 
+/// That an object is gone may have been purged while the agent was away.
+#[test]
+fn who_was_away_for_too_long_reads_all_of_it() {
+    let rig = Rig::new("");
+    let publisher = rig.publisher("p", &[]);
+    let agent = rig.agent(&[]);
+    agent.wait_until_published();
+    agent.end(libc::SIGKILL);
+    publisher.end(libc::SIGKILL);
+    fs::remove_file(rig.place.path("log")).unwrap();
+    rig.nats.with(async |bucket| {
+        let purge = bucket.stream.purge();
+        let subject = "$KV.nss-k8s.base.services.shop.a";
+        assert_eq!(purge.filter(subject).await.unwrap().purged, 1);
+    });
+    put(&rig, "base.state", |value| {
+        let text = String::from_utf8(value.clone()).unwrap();
+        *value = text.replace("\"floor\":0", "\"floor\":1000").into_bytes();
+    });
+    let agent = rig.agent(&[]);
+    agent.wait_until_published();
+    rig.wait_for("a", "pass(ask-miss)");
+    assert_eq!((agent.figure(REPLAYS), agent.figure(RESUMES)), (1.0, 0.0));
+    assert_eq!(rig.place.query("db"), "10.0.1.1\n10.0.1.2");
+}
+
 /// The publisher says that it does not follow the API server; nobody runs to it.
 #[test]
 fn while_the_api_server_is_away_agents_stay() {
