@@ -80,18 +80,25 @@ struct Rig {
 
 impl Rig {
     fn new(more: &str) -> Self {
-        let rig = Self {
+        let mut rig = Self {
             nats: Nats::start(more),
             api: cluster(),
             own: cluster(),
             place: Place::new(),
         };
         rig.own.put(SERVICES, service("own", "10.9.9.9"));
-        fs::write(rig.place.path("config"), CONFIG).unwrap();
-        rig.api.kubeconfig(&rig.place.path("publisher.kubeconfig"));
-        rig.own.kubeconfig(&rig.place.path("agent.kubeconfig"));
+        rig.new_place();
         rig.own.script().times.clear();
         rig
+    }
+
+    /// A node that knows nothing yet.
+    fn new_place(&mut self) {
+        self.place = Place::new();
+        fs::write(self.place.path("config"), CONFIG).unwrap();
+        self.api
+            .kubeconfig(&self.place.path("publisher.kubeconfig"));
+        self.own.kubeconfig(&self.place.path("agent.kubeconfig"));
     }
 
     /// Starts a publisher, and waits until everything is in the bucket.

@@ -107,6 +107,8 @@ impl Follower {
         let patience = settings.patience.duration();
         // What an earlier agent left is gone on with once.
         let mut begins = true;
+        // A bucket that was left because its publisher knows nothing new is one again when it does.
+        let mut left = false;
         let mut watches = JoinSet::new();
         let mut fallback = Instant::now() + patience / 2 + jitter::part_of(spread);
         loop {
@@ -115,7 +117,7 @@ impl Follower {
                 false => patience / 2 + jitter::part_of(spread),
             };
             let opening = tokio::select! {
-                opening = self.seek(needed) => opening,
+                opening = self.seek(needed, left || !watches.is_empty()) => opening,
                 () = sleep_until(fallback.into()), if watches.is_empty() => {
                     self.fall_back(&mut watches).await?;
                     continue;
@@ -136,7 +138,7 @@ impl Follower {
                 (None, true) => Start::Restore,
                 _ => Start::Replay,
             };
-            begins = false;
+            (begins, left) = (false, false);
             self.figures.feed(Feed::Bucket);
             let (ended, position) = Reader::new(&self, opening).read(start).await;
             self.position = position;
@@ -148,6 +150,7 @@ impl Follower {
                 Ended::Lost(why) => self.lost(&why).await?,
                 Ended::Silent(why) => {
                     self.lost(why).await?;
+                    left = true;
                     fallback = Instant::now() + spread;
                 }
                 Ended::Again(why) => tracing::info!("the bucket is read again: {why}"),
@@ -164,14 +167,14 @@ impl Follower {
         Ok(())
     }
 
-    /// Waits for a bucket that has been whole for so long.
-    async fn seek(&self, needed: Duration) -> Opening {
+    /// Waits for a bucket that has been whole for so long, and if wanted `followed` up to now.
+    async fn seek(&self, needed: Duration, followed: bool) -> Opening {
         let mut steady = Steady::new(needed);
         let mut said = String::new();
         let longest = self.config.borrow().fanout.beat.duration();
         let mut pause = FIRST_PAUSE.min(longest);
         loop {
-            let found = self.look().await;
+            let found = self.look(followed).await;
             let is_steady = steady.look(found.is_ok(), Instant::now());
             match found {
                 Ok(opening) if is_steady => return opening,
@@ -189,8 +192,8 @@ impl Follower {
         }
     }
 
-    /// Looks whether there is a whole bucket whose publisher is alive.
-    async fn look(&self) -> Result<Opening> {
+    /// Looks whether there is a whole bucket whose publisher is alive, and if wanted reaches the API server.
+    async fn look(&self, followed: bool) -> Result<Opening> {
         let config = Arc::clone(&self.config.borrow());
         let bucket = Bucket::open(&self.client, &config.fanout.bucket).await?;
         let bucket = bucket.ok_or_else(|| anyhow!("there is none"))?;
@@ -200,6 +203,9 @@ impl Follower {
         self.fits(&state)?;
         if found.age >= config.fanout.patience.duration() {
             bail!("its publisher was heard {} s ago", found.age.as_secs());
+        }
+        if followed && !self.sources().iter().all(|it| state.is_followed(*it)) {
+            bail!("its publisher does not reach the API server");
         }
         let age = found.age;
         let opening = Opening { bucket, state, age };

@@ -8,7 +8,8 @@
 use super::failure::{Failure, Kind};
 
 /// A version that the server does not have yet may be one that it is about to have. After so many
-/// refusals in a row it is one of another history: its storage was restored.
+/// refusals in a row it is one of another history: its storage was restored. Servers of 1.37 do not
+/// refuse: they say nothing, not even where they are, until they have the version.
 const PATIENCE: u32 = 3;
 
 /// The next request.
@@ -37,7 +38,7 @@ pub(super) struct Course {
     stage: Stage,
     /// The last version that was seen, `None` before the first.
     seen: Option<String>,
-    /// How often the server did not know the version yet.
+    /// How often the server did not know the version yet, or said nothing.
     ahead: u32,
 }
 
@@ -107,7 +108,7 @@ impl Course {
     /// The request failed.
     pub(super) fn failed(&mut self, kind: Kind) {
         match (&self.stage, kind) {
-            (_, Kind::Ahead) => {
+            (_, Kind::Ahead) | (Stage::Following { .. }, Kind::Silent) => {
                 self.ahead += 1;
                 if self.ahead >= PATIENCE {
                     *self = Self::default();
@@ -184,6 +185,24 @@ mod tests {
             assert_eq!(course.next(true), watch("900"), "the server may lag");
         }
         course.failed(Kind::Ahead);
+        assert_eq!(course.next(true), list("0"));
+    }
+
+    #[test]
+    fn a_server_that_never_speaks_again_has_another_history() {
+        let mut course = Course::default();
+        course.listed("900").unwrap();
+        for version in ["901", "902"] {
+            for _ in 1..PATIENCE {
+                course.failed(Kind::Silent);
+            }
+            course.moved(version).unwrap();
+            assert_eq!(course.next(true), watch(version), "it spoke in between");
+        }
+        for _ in 0..PATIENCE {
+            assert_eq!(course.next(true), watch("902"));
+            course.failed(Kind::Silent);
+        }
         assert_eq!(course.next(true), list("0"));
     }
 

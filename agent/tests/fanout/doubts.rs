@@ -63,6 +63,42 @@ fn nats_that_stays_away_is_replaced_by_the_api_server() {
 }
 
 #[test]
+fn a_publisher_that_learns_nothing_is_left_until_it_does() {
+    let mut rig = Rig::new("");
+    let config = CONFIG.replace("patience: 8s", "patience: 1s");
+    fs::write(rig.place.path("config"), config).unwrap();
+    let _publisher = rig.publisher("p", &[]);
+    let agent = rig.agent(&[]);
+    agent.wait_until_published();
+    // It goes on to say that it is there.
+    rig.api.stop();
+    rig.own.put(SERVICES, service("a", "10.0.0.7"));
+    rig.wait_for("a", "10.0.0.7");
+    assert_eq!(agent.figure(FROM_API), 1.0);
+    agent.wait_for(&["its publisher does not reach the API server"]);
+    rig.api.run();
+    agent.wait_for_figure(FROM_BUCKET, 1.0);
+    rig.wait_for("a", "10.0.0.1");
+}
+
+#[test]
+fn a_service_may_be_published_before_its_namespace() {
+    let mut rig = Rig::new("");
+    let namespace = rig.api.script().take(NAMESPACES, "shop").unwrap();
+    let publisher = rig.publisher("p", &[]);
+    rig.api.put(NAMESPACES, namespace);
+    publisher.wait_for_figure("nss_k8s_fanout_published_total", 5.0);
+    // What is there when it says that all is published, and not a moment later.
+    for _ in 0..4 {
+        let agent = rig.agent(&[]);
+        agent.wait_until_published();
+        assert_eq!(rig.place.query("a"), "10.0.0.1");
+        assert_eq!(agent.figure(FROM_BUCKET), 1.0);
+        rig.new_place();
+    }
+}
+
+#[test]
 fn who_wants_more_than_is_published_watches_itself() {
     let rig = Rig::new("");
     let _publisher = rig.publisher("p", &[]);
