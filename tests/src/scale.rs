@@ -97,7 +97,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Addresses of endpoints: a rotation of [`endpoints::ROTATIONS`] of this many.
+    /// Addresses of endpoints: several rotations of this many.
     const SLOTS: usize = 1 << 21;
 
     /// A cluster of that shape. Panics where it has more endpoints than there are addresses.

@@ -30,6 +30,10 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 /// What NATS does not answer within this has not been done, as far as we know.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
+/// The same of a consumer: when the agents of thousands of nodes begin together the last of them waits for
+/// long, and would wait longer if each asked again and again.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(30);
+
 /// Connects in the background, and again whenever the connection breaks. An error: what is configured
 /// cannot be meant.
 pub(super) async fn connect(settings: &Fanout, name: &str) -> Result<Client> {
@@ -276,7 +280,10 @@ impl Bucket {
             },
             ..OrderedConfig::default()
         };
-        let consumer = self.stream.create_consumer(config).await;
+        let mut context = self.context.clone();
+        context.set_timeout(FOLLOWED_WITHIN);
+        let stream = format!("KV_{}", self.name);
+        let consumer = context.create_consumer_on_stream(config, stream).await;
         let consumer = consumer.context("cannot follow the bucket")?;
         let waiting = consumer.cached_info().num_pending;
         let messages = consumer.messages().await;

@@ -24,12 +24,12 @@ impl Zone {
             .store(AT_STATE, state as u64, Ordering::Release);
     }
 
-    /// See [`super::Writer::set_incomplete`].
+    /// See [`crate::Writer::set_incomplete`].
     pub(crate) fn set_incomplete(&mut self, incomplete: bool) {
         self.index.set_lacking(&self.heap.memory, incomplete);
     }
 
-    /// See [`super::Writer::set_synced`].
+    /// See [`crate::Writer::set_synced`].
     pub(crate) fn set_synced(&mut self, now: Now) {
         self.mark_synced(now);
         if self.heap.memory.load(AT_STATE) == state::SYNCING {
@@ -37,12 +37,12 @@ impl Zone {
         }
     }
 
-    /// See [`super::Writer::mark_synced`].
+    /// See [`crate::Writer::mark_synced`].
     pub(crate) fn mark_synced(&mut self, now: Now) {
         self.heap.memory.store(AT_SYNCED, now.0, Ordering::Release);
     }
 
-    /// See [`super::Writer::enable`].
+    /// See [`crate::Writer::enable`].
     pub(crate) fn enable(&mut self) {
         if self.state() == State::Disabled {
             let synced = self.heap.memory.load(AT_SYNCED) != 0;
@@ -50,7 +50,7 @@ impl Zone {
         }
     }
 
-    /// See [`super::Writer::beat`].
+    /// See [`crate::Writer::beat`].
     pub(crate) fn beat(&mut self, now: Now) {
         self.heap.memory.store(AT_ALIVE, now.0, Ordering::Release);
     }
