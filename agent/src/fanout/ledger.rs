@@ -14,7 +14,7 @@ use super::{
     state::KindState,
 };
 use crate::{
-    model::{ObjectKey, Source},
+    model::Source,
     objects::Who,
     watch::{Record, Said, What},
 };
@@ -387,20 +387,10 @@ impl Kind {
 
 /// That an object is gone as of a version.
 fn gone(key: &Key, version: &str) -> Record {
-    let (namespace, name) = match &key.object {
-        ObjectKey::Namespace(name) => (None, name.clone()),
-        ObjectKey::Service(key) => (Some(key.namespace().to_owned()), key.service().to_owned()),
-        ObjectKey::Slice { namespace, name } => (Some(namespace.clone()), name.clone()),
-    };
-    let who = Who {
-        name: Some(name),
-        namespace,
-        resource_version: Some(version.to_owned()),
-    };
     Record {
         what: What::Delete,
         version: version.to_owned(),
-        object: postcard::to_stdvec(&who).unwrap_or_default(),
+        object: record::who(&key.object, Some(version)),
     }
 }
 

@@ -9,8 +9,7 @@ use super::{
 };
 use crate::{
     jitter,
-    model::{Event, ObjectKey, Source},
-    objects::Who,
+    model::{Event, Source},
     publish::{Message, unix_now},
     watch::{self, Journal, Record, What},
 };
@@ -286,7 +285,7 @@ impl<'a> Reader<'a> {
                 let record = Record {
                     what: What::Unreadable,
                     version: String::new(),
-                    object: who(&key.object),
+                    object: record::who(&key.object, None),
                 };
                 (record, Some(Event::Unreadable(key.object)))
             }
@@ -375,19 +374,4 @@ impl<'a> Reader<'a> {
             journal.record(&record);
         }
     }
-}
-
-/// Who an object is, to be kept when it cannot be read.
-fn who(object: &ObjectKey) -> Vec<u8> {
-    let (namespace, name) = match object {
-        ObjectKey::Namespace(name) => (None, name.clone()),
-        ObjectKey::Service(key) => (Some(key.namespace().to_owned()), key.service().to_owned()),
-        ObjectKey::Slice { namespace, name } => (Some(namespace.clone()), name.clone()),
-    };
-    let who = Who {
-        name: Some(name),
-        namespace,
-        resource_version: None,
-    };
-    postcard::to_stdvec(&who).unwrap_or_default()
 }

@@ -1,6 +1,10 @@
 //! The value of a key: a record of the watches' journals, with its format and a checksum.
 
-use crate::watch::{FORMAT, Record};
+use crate::{
+    model::ObjectKey,
+    objects::Who,
+    watch::{FORMAT, Record},
+};
 use std::io;
 
 /// Why a value is none that can be used.
@@ -35,6 +39,22 @@ pub(super) fn decode(value: &[u8]) -> Result<Record, Flaw> {
         return Err(Flaw::Corrupt);
     }
     Record::read(body).ok_or(Flaw::Corrupt)
+}
+
+/// What a record says of an object that is gone or cannot be read: who it is. It cannot fail for what
+/// it is made of.
+pub(super) fn who(object: &ObjectKey, version: Option<&str>) -> Vec<u8> {
+    let (namespace, name) = match object {
+        ObjectKey::Namespace(name) => (None, name.clone()),
+        ObjectKey::Service(key) => (Some(key.namespace().to_owned()), key.service().to_owned()),
+        ObjectKey::Slice { namespace, name } => (Some(namespace.clone()), name.clone()),
+    };
+    let who = Who {
+        name: Some(name),
+        namespace,
+        resource_version: version.map(str::to_owned),
+    };
+    postcard::to_stdvec(&who).unwrap_or_default()
 }
 
 #[cfg(test)]
