@@ -157,8 +157,8 @@ impl Node {
             ..self
         };
         node.require_asked(refused)?;
-        zonefile::wait(|| Ok(node.figure("zone_incomplete")? == 1))
-            .with_context(|| node.agent.log())?;
+        let listed = || Ok(node.agent.log().contains("everything is listed"));
+        zonefile::wait(listed).with_context(|| node.agent.log())?;
         node.require_full(refused)?;
         node.require_answered(1)?;
         node.agent.write_manifest("crowd-1.yaml", &manifest(1, 1))?;
