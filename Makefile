@@ -47,11 +47,12 @@ agent: ## build the agent (development profile)
 	cargo build --locked --quiet -p nss-k8s-agent
 
 # Linked statically, so that they can be copied into any container and run there; without the names of this
-# machine's folders, so that the same sources give the same bytes wherever they are built.
+# machine's folders, so that the same sources give the same bytes wherever they are built (the last prefix that fits counts,
+# and the target directory may be inside the tree).
 CARGO_HOME ?= $(HOME)/.cargo
 STATIC := --profile release $(or $(CROSS),--target $(HOST)) --config 'profile.release.strip="symbols"' \
 	--config 'target.$(HOST).rustflags=["-Ctarget-feature=+crt-static", "--remap-path-prefix=$(CARGO_HOME)=/cargo", \
-		"--remap-path-prefix=$(TARGET)=/target", "--remap-path-prefix=$(CURDIR)=/nss-k8s"]'
+		"--remap-path-prefix=$(CURDIR)=/nss-k8s", "--remap-path-prefix=$(TARGET)=/target"]'
 
 .PHONY: explain
 explain: ## build build/nss-k8s-explain, which says inside any pod who answers a name, and why
