@@ -39,13 +39,15 @@ impl Key {
         if branch != branch_of(source) {
             return None;
         }
-        match source {
+        let key = match source {
             Source::Namespaces => Self::new(source, None, rest),
             _ => {
                 let (namespace, name) = rest.split_once('.')?;
                 Self::new(source, Some(namespace), name)
             }
-        }
+        };
+        // An object without a namespace is one of `default`, which no publisher writes as nothing.
+        key.filter(|key| key.to_string() == text)
     }
 
     fn new(source: Source, namespace: Option<&str>, name: &str) -> Option<Self> {
@@ -175,6 +177,7 @@ mod tests {
             assert_eq!(Key::of(Source::Slices, &who("shop", name)), None, "{name}");
         }
         assert_eq!(Key::of(Source::Slices, &who("*", "a")), None);
+        assert_eq!(Key::parse("base.other-slices..a"), None, "of `default`");
         assert_eq!(Key::of(Source::Services, &who("shop", "a.b")), None);
     }
 
