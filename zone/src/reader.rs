@@ -175,35 +175,26 @@ impl Reader {
             };
             // SAFETY: the word was published, by this reader.
             let words = unsafe { mapping.words() };
-            match attempt(words, mapping.place(), now, &mut ask) {
+            word = match attempt(words, mapping.place(), now, &mut ask) {
                 Ok(answer) => return Ok(answer),
-                Err(Retry::Again) => {}
-                Err(Retry::Pass(why)) => return Err(why),
+                Err(Retry::Again) => self.mapping.load(Ordering::Acquire),
                 Err(Retry::Grown) => {
-                    word = self.grow(os, path, word, mapping, words);
-                    continue;
-                }
-                // Another inode may be there already; the one we have must not be asked again.
-                Err(Retry::Left) => {
-                    word = self.open(os, path, now, word)?;
-                    continue;
-                }
-                // A writer that died between its rename and the last store to the old file leaves
-                // it stale for good.
-                Err(Retry::Dead) => {
-                    let next = self.open(os, path, now, word);
-                    word = next.map_err(|_| Unavailable::Dead)?;
-                    continue;
-                }
-                Err(Retry::Stale(answer)) => match self.open(os, path, now, word) {
-                    Ok(next) => {
-                        word = next;
-                        continue;
+                    let next = self.grow(os, path, word, mapping, words);
+                    // Another attempt would read, and end, as this one did.
+                    if next == word {
+                        return Err(Unavailable::Busy);
                     }
+                    next
+                }
+                Err(Retry::Left) => self.open(os, path, now, word)?,
+                // Whatever keeps this file from being asked: a writer that died between its rename
+                // and the last store to the old file leaves that as it is for good.
+                Err(Retry::Pass(why)) => self.open(os, path, now, word).map_err(|_| why)?,
+                Err(Retry::Stale(answer)) => match self.open(os, path, now, word) {
+                    Ok(next) => next,
                     Err(_) => return Ok(answer),
                 },
-            }
-            word = self.mapping.load(Ordering::Acquire);
+            };
         }
         Err(Unavailable::Busy)
     }
@@ -302,8 +293,6 @@ pub(crate) enum Retry<T> {
     Grown,
     /// Superseded, or overlaid with zeros.
     Left,
-    /// Nobody has been writing for too long.
-    Dead,
     /// An answer, but nobody has been writing lately.
     Stale(T),
     /// No answer from this zone.
@@ -332,9 +321,9 @@ pub(crate) fn attempt<T>(
         0 | state::SUPERSEDED => return Err(Retry::Left),
         _ => return Err(Retry::Pass(Unavailable::Syncing)),
     }
-    // No writer stores such an epoch: what it might lead to is not looked at four times.
+    // No writer stores such an epoch.
     if begin < 2 {
-        return Err(Retry::Again);
+        return Err(Retry::Pass(CORRUPT));
     }
     let root = load(AT_ROOT).map_err(Retry::Pass)?;
     let config = load(AT_CONFIG).map_err(Retry::Pass)?;
@@ -348,7 +337,7 @@ pub(crate) fn attempt<T>(
         freshness(age, spread, &settings)
     });
     if freshness == Freshness::Dead {
-        return Err(Retry::Dead);
+        return Err(Retry::Pass(Unavailable::Dead));
     }
     let stale = freshness == Freshness::Stale;
     let snapshot = settings.and_then(|settings| {

@@ -274,7 +274,6 @@ pub(super) fn ask(
         Retry::Again => Retry::Again,
         Retry::Grown => Retry::Grown,
         Retry::Left => Retry::Left,
-        Retry::Dead => Retry::Dead,
         Retry::Stale(_) => Retry::Stale(()),
         Retry::Pass(why) => Retry::Pass(why),
     })

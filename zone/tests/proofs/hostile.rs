@@ -16,6 +16,8 @@ const ROOT: usize = 9;
 const COMMITTED: usize = 10;
 const STATE: usize = 11;
 const CONFIG: usize = 12;
+/// When the writer was alive last.
+const ALIVE: usize = 13;
 const SUPERSEDED: u64 = 4;
 /// A name that the sample answers.
 const KNOWN: &str = "api.shop.svc.cluster.local";
@@ -231,6 +233,38 @@ fn a_superseded_file_is_left_for_the_next() {
     assert_eq!(other.overlays.load(Ordering::Relaxed), 1);
     assert!(answers(&other, &reader, later));
     assert_eq!(other.opens.load(Ordering::Relaxed), 1);
+}
+
+/// A writer that is killed right after its rename leaves the old file in whatever state it was.
+#[test]
+fn a_file_that_cannot_be_asked_is_left_for_the_next() {
+    const SYNCING: u64 = 2;
+    const DISABLED: u64 = 5;
+    for (word, value, why) in [
+        (STATE, 1, Unavailable::Syncing),
+        (STATE, SYNCING, Unavailable::Syncing),
+        (STATE, DISABLED, Unavailable::Disabled),
+        (STATE, 77, Unavailable::Syncing),
+        (EPOCH, 1, Unavailable::Corrupt),
+        (ROOT, u64::MAX, Unavailable::Corrupt),
+        (CONFIG, u64::MAX, Unavailable::Corrupt),
+        (ALIVE, 1, Unavailable::Dead),
+    ] {
+        let image = sample_image();
+        let reader = Reader::new();
+        assert!(answers(&image, &reader, SAMPLE_NOW));
+        image.store(word, value);
+        for _ in 0..100 {
+            let told = known(&image, &reader, SAMPLE_NOW);
+            assert_eq!(told, Told::Unavailable(why), "word {word}: {value}");
+        }
+        assert_eq!(image.opens.load(Ordering::Relaxed), 2, "word {word}");
+        assert_eq!(image.overlays.load(Ordering::Relaxed), 0);
+        let next = sample_image();
+        next.inode.store(2, Ordering::Relaxed);
+        assert!(answers(&next, &reader, Now(SAMPLE_NOW.0 + 1)), "{why:?}");
+        assert_eq!(next.overlays.load(Ordering::Relaxed), 1);
+    }
 }
 
 #[test]
