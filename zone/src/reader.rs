@@ -18,6 +18,8 @@ use core::ffi::CStr;
 
 /// How often a lookup tries again when the writer was faster.
 const ATTEMPTS: u32 = 4;
+/// Of a look for another file: there is none. No caller is told.
+const IN_VAIN: Unavailable = Unavailable::Busy;
 
 /// Coarse real time, unix seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -170,7 +172,7 @@ impl Reader {
         let mut word = self.mapping.load(Ordering::Acquire);
         for _ in 0..ATTEMPTS {
             let Some(mapping) = Mapping::unpack(word) else {
-                word = self.open(os, path, now, word)?;
+                word = self.open(os, path, now, word, Unavailable::Absent)?;
                 continue;
             };
             // SAFETY: the word was published, by this reader.
@@ -186,11 +188,14 @@ impl Reader {
                     }
                     next
                 }
-                Err(Retry::Left) => self.open(os, path, now, word)?,
+                Err(Retry::Left) => self.open(os, path, now, word, Unavailable::Absent)?,
                 // Whatever keeps this file from being asked: a writer that died between its rename
                 // and the last store to the old file leaves that as it is for good.
-                Err(Retry::Pass(why)) => self.open(os, path, now, word).map_err(|_| why)?,
-                Err(Retry::Stale(answer)) => match self.open(os, path, now, word) {
+                Err(Retry::Pass(why)) => {
+                    let next = self.open(os, path, now, word, IN_VAIN);
+                    next.map_err(|_| why)?
+                }
+                Err(Retry::Stale(answer)) => match self.open(os, path, now, word, IN_VAIN) {
                     Ok(next) => next,
                     Err(_) => return Ok(answer),
                 },
@@ -201,8 +206,18 @@ impl Reader {
 
     /// Replaces the mapping behind `word` by one of the file that is at `path` now. Returns the
     /// word to go on with. At most one attempt a second fails; the others repeat its verdict.
+    ///
+    /// `same` is the verdict where that file is mapped already: [`IN_VAIN`] of one that may still
+    /// be left, which is then opened in the same second.
     #[cold]
-    fn open(&self, os: &impl Os, path: &CStr, now: Now, word: u64) -> Result<u64, Unavailable> {
+    fn open(
+        &self,
+        os: &impl Os,
+        path: &CStr,
+        now: Now,
+        word: u64,
+        same: Unavailable,
+    ) -> Result<u64, Unavailable> {
         let current = self.mapping.load(Ordering::Acquire);
         if current == Mapping::POISONED {
             return Err(Unavailable::Absent);
@@ -213,7 +228,10 @@ impl Reader {
         }
         let failure = self.failure.load(Ordering::Relaxed);
         if failure != 0 && failure >> 8 == now.0 & (u64::MAX >> 8) {
-            return Err(reason(failure));
+            let why = reason(failure);
+            if why != IN_VAIN || same == IN_VAIN {
+                return Err(why);
+            }
         }
         let identity = self.identity.load(Ordering::Relaxed);
         let opened = Mapping::open(os, path, self.flavor, |status| {
@@ -222,7 +240,7 @@ impl Reader {
         let (mapping, status) = match opened {
             Ok(opened) => opened,
             Err(why) => {
-                let why = why.unwrap_or(Unavailable::Absent);
+                let why = why.unwrap_or(same);
                 self.failure
                     .store(now.0 << 8 | code(why), Ordering::Relaxed);
                 return Err(why);
@@ -427,6 +445,7 @@ const fn code(why: Unavailable) -> u64 {
         Unavailable::Untrusted => 1,
         Unavailable::Version => 2,
         Unavailable::Corrupt => 3,
+        IN_VAIN => 4,
         _ => 0,
     }
 }
@@ -437,6 +456,7 @@ const fn reason(failure: u64) -> Unavailable {
         1 => Unavailable::Untrusted,
         2 => Unavailable::Version,
         3 => Unavailable::Corrupt,
+        4 => IN_VAIN,
         _ => Unavailable::Absent,
     }
 }

@@ -5,8 +5,8 @@ use super::{
     soak_record::{Part, SERVICES, endpoints, now, short},
     torment::Counts,
 };
-use nss_k8s_zone::{Address, Families, Found, Name, Now, Reader, Unavailable};
-use std::{ffi::CString, sync::atomic::Ordering, thread};
+use nss_k8s_zone::{Address, Families, Found, Name, Reader, Unavailable};
+use std::{ffi::CString, sync::atomic::Ordering};
 
 /// Checks a few random names.
 pub(crate) fn check_some(
@@ -107,26 +107,13 @@ fn check_cluster_ip(
 
 /// The addresses of `name`, or nothing when the reader gave up after its last attempt. Every other
 /// outcome is a failure: all names of the soak exist all the time.
-///
-/// One is not, for the rest of a second: where no writer came to beat for half a minute a reader looks for another file, in vain, and
-/// a file that is left in that second is followed in the next
-/// (`files::a_file_that_is_left_right_after_a_vain_look_is_followed_a_second_later`).
 fn lookup(
     reader: &Reader,
     path: &CString,
     name: &str,
     counts: &Counts,
 ) -> Result<Option<Vec<Address>>, String> {
-    let second = now();
-    let mut outcome = look_up(reader, path, name, counts, second);
-    if outcome == Err(Unavailable::Absent) {
-        counts.passes.fetch_add(1, Ordering::Relaxed);
-        while now() == second {
-            thread::yield_now();
-        }
-        outcome = look_up(reader, path, name, counts, now());
-    }
-    match outcome {
+    match look_up(reader, path, name, counts) {
         Ok((Found::Answer { .. }, answer)) => {
             counts.answers.fetch_add(1, Ordering::Relaxed);
             Ok(Some(answer))
@@ -145,12 +132,11 @@ fn look_up(
     path: &CString,
     name: &str,
     counts: &Counts,
-    now: Now,
 ) -> Result<(Found, Vec<Address>), Unavailable> {
     let mut room = [Address::UNSPECIFIED; 256];
     let mut canonical = Name::EMPTY;
     let mut attempts = 0;
-    let found = reader.read(&counts.system, path, now, |zone| {
+    let found = reader.read(&counts.system, path, now(), |zone| {
         attempts += 1;
         zone.addresses(name.as_bytes(), Families::BOTH, &mut room, &mut canonical)
     });

@@ -36,8 +36,6 @@ pub(crate) struct Counts {
     pub(crate) retries: AtomicU64,
     /// Lookups that gave up after all attempts.
     pub(crate) busy: AtomicU64,
-    /// Lookups that found no file for the rest of a second.
-    pub(crate) passes: AtomicU64,
     /// What they did beside reading.
     pub(crate) system: Counting,
 }
@@ -203,11 +201,6 @@ impl Tally {
             of(&self.counts.busy) < of(&self.counts.lookups) / 20,
             "readers give up too often"
         );
-        // Three threads, each at most once for a file that was left.
-        assert!(
-            of(&self.counts.passes) <= 3 * self.kills,
-            "readers pass too often"
-        );
     }
 }
 
@@ -216,13 +209,12 @@ impl fmt::Display for Tally {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         write!(
             formatter,
-            "{} lookups checked, {} with data, {} retries, {} busy, {} passed; {} kills, {} stops, {} adoptions, {} replacements; \
+            "{} lookups checked, {} with data, {} retries, {} busy; {} kills, {} stops, {} adoptions, {} replacements; \
              {} growths, {} rehashes; readers followed {} growths, overlaid {} mappings, discarded {}",
             of(&self.counts.lookups),
             of(&self.counts.answers),
             of(&self.counts.retries),
             of(&self.counts.busy),
-            of(&self.counts.passes),
             self.kills,
             self.stops,
             self.adoptions,
