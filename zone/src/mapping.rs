@@ -102,6 +102,19 @@ impl Mapping {
         unsafe { Words::from_raw(start, self.verified / WORD) }
     }
 
+    /// Where it starts: no two mappings of a process do so at one address.
+    pub(crate) const fn start(self) -> usize {
+        self.start
+    }
+
+    /// Whether all of its file, as large as that is now, lies in the window; or would not be mapped
+    /// in any case, where address space is limited.
+    pub(crate) fn holds(self, os: &impl Os, status: &FileStatus) -> bool {
+        status.size <= self.window as u64
+            || self.window >= MAX_BYTES
+            || os.address_space_is_limited()
+    }
+
     /// A hash of the mapping's place, which differs between processes.
     pub(crate) const fn place(self) -> u64 {
         ((self.start / Self::PAGE) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32

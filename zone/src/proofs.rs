@@ -45,6 +45,8 @@ pub struct Disguise {
     pub limited: bool,
     /// What `open` fails with, if it does.
     pub open: Option<i32>,
+    /// What `populate` fails with, if it does.
+    pub populate: Option<i32>,
     /// What `st_size` says, when it does not say the truth.
     pub size: Option<u64>,
 }
@@ -59,6 +61,7 @@ impl Disguise {
         secure: false,
         limited: false,
         open: None,
+        populate: None,
         size: None,
     };
 }
@@ -255,6 +258,9 @@ unsafe impl Os for Image {
     }
 
     unsafe fn populate(&self, start: NonNull<u8>, length: usize) -> Result<(), i32> {
+        if let Some(error) = self.disguise.populate {
+            return Err(error);
+        }
         let from = (start.as_ptr() as usize).wrapping_sub(self.start.as_ptr() as usize);
         match from.checked_add(length) {
             Some(end) if end <= self.size().next_multiple_of(PAGE) => Ok(()),

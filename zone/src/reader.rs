@@ -181,12 +181,15 @@ impl Reader {
                 Ok(answer) => return Ok(answer),
                 Err(Retry::Again) => self.mapping.load(Ordering::Acquire),
                 Err(Retry::Grown) => {
-                    let next = self.grow(os, path, word, mapping, words);
-                    // Another attempt would read, and end, as this one did.
+                    let next = self.grow(os, path, now, word, mapping, words);
                     if next == word {
-                        return Err(Unavailable::Busy);
+                        // Another attempt would read, and end, as this one did, unless there is
+                        // another file, or more of this one than the window holds.
+                        let next = self.open(os, path, now, word, IN_VAIN);
+                        next.map_err(|_| Unavailable::Busy)?
+                    } else {
+                        next
                     }
-                    next
                 }
                 Err(Retry::Left) => self.open(os, path, now, word, Unavailable::Absent)?,
                 // Whatever keeps this file from being asked: a writer that died between its rename
@@ -223,19 +226,17 @@ impl Reader {
             return Err(Unavailable::Absent);
         }
         let old = Mapping::unpack(word);
-        if Mapping::unpack(current).map(Mapping::place) != old.map(Mapping::place) {
+        if Mapping::unpack(current).map(Mapping::start) != old.map(Mapping::start) {
             return Ok(current);
         }
-        let failure = self.failure.load(Ordering::Relaxed);
-        if failure != 0 && failure >> 8 == now.0 & (u64::MAX >> 8) {
-            let why = reason(failure);
-            if why != IN_VAIN || same == IN_VAIN {
-                return Err(why);
-            }
+        if let Some(why) = self.failure_at(now)
+            && (why != IN_VAIN || same == IN_VAIN)
+        {
+            return Err(why);
         }
         let identity = self.identity.load(Ordering::Relaxed);
         let opened = Mapping::open(os, path, self.flavor, |status| {
-            old.is_some_and(|old| old.identify(status) == identity)
+            old.is_some_and(|old| old.identify(status) == identity && old.holds(os, status))
         });
         let (mapping, status) = match opened {
             Ok(opened) => opened,
@@ -271,12 +272,19 @@ impl Reader {
         Ok(packed)
     }
 
+    /// What an attempt to open came to in this second, if it failed.
+    fn failure_at(&self, now: Now) -> Option<Unavailable> {
+        let failure = self.failure.load(Ordering::Relaxed);
+        (failure != 0 && failure >> 8 == now.0 & (u64::MAX >> 8)).then(|| reason(failure))
+    }
+
     /// Makes more of a file that has grown readable. Returns the word to go on with.
     #[cold]
     fn grow(
         &self,
         os: &impl Os,
         path: &CStr,
+        now: Now,
         word: u64,
         mapping: Mapping,
         words: Words<'_>,
@@ -284,6 +292,9 @@ impl Reader {
         let committed = words.load(AT_COMMITTED).unwrap_or(0);
         let identity = self.identity.load(Ordering::Relaxed);
         let same_file = || {
+            if self.failure_at(now).is_some() {
+                return None;
+            }
             let descriptor = os.open(path).ok()?;
             let status = trusted_status(os, descriptor);
             os.close(descriptor);

@@ -301,6 +301,33 @@ fn growth_is_followed_inside_the_window() {
     }
 }
 
+/// More is said to be committed than there is: not even kernels that cannot populate look for it all
+/// the time, and another file is found.
+#[test]
+fn what_does_not_grow_is_looked_for_once_a_second() {
+    for populate in [None, Some(libc::EINVAL)] {
+        let mut image = sample_image();
+        image.disguise.populate = populate;
+        let reader = Reader::new();
+        assert!(answers(&image, &reader, SAMPLE_NOW));
+        image.store(COMMITTED, 1 << 16);
+        image.store(ROOT, u64::MAX);
+        for second in 0..3 {
+            let before = image.opens.load(Ordering::Relaxed);
+            for _ in 0..100 {
+                let told = known(&image, &reader, Now(SAMPLE_NOW.0 + second));
+                assert_eq!(told, Told::Unavailable(Unavailable::Busy));
+            }
+            // One that asks for its size, and one that looks for another file.
+            let opens = image.opens.load(Ordering::Relaxed) - before;
+            assert!(opens <= 2, "{populate:?}: {opens}");
+        }
+        let next = sample_image();
+        next.inode.store(2, Ordering::Relaxed);
+        assert!(answers(&next, &reader, Now(SAMPLE_NOW.0 + 3)));
+    }
+}
+
 /// Every question to the sample.
 fn questions() -> Vec<Question> {
     let names = SAMPLE_NAMES
