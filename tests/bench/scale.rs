@@ -106,6 +106,8 @@ fn measure(program: &Path, size: usize, all: bool, during: Duration) -> Result<V
     let options: &[&str] = if all { &["--endpoint-slices=all"] } else { &[] };
     let began = Instant::now();
     let agent = Watcher::start(program, root.path(), &api.kubeconfig(), options)?;
+    // A look in vain is not repeated in the same second: the first is one that finds the file.
+    agent.wait("a zone", PATIENCE, || Ok(agent.zone().exists()))?;
     let eyes = agent.eyes()?;
     let large = name_of_service(&cluster, cluster.large_service());
     agent.wait("an answer", PATIENCE, || {

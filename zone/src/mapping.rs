@@ -107,6 +107,11 @@ impl Mapping {
         self.start
     }
 
+    /// Whether so many words lie in the window.
+    pub(crate) const fn has_room_for(self, words: u64) -> bool {
+        words <= (self.window / WORD) as u64
+    }
+
     /// Whether all of its file, as large as that is now, lies in the window; or would not be mapped
     /// in any case, where address space is limited.
     pub(crate) fn holds(self, os: &impl Os, status: &FileStatus) -> bool {

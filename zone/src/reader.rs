@@ -180,17 +180,7 @@ impl Reader {
             word = match attempt(words, mapping.place(), now, &mut ask) {
                 Ok(answer) => return Ok(answer),
                 Err(Retry::Again) => self.mapping.load(Ordering::Acquire),
-                Err(Retry::Grown) => {
-                    let next = self.grow(os, path, now, word, mapping, words);
-                    if next == word {
-                        // Another attempt would read, and end, as this one did, unless there is
-                        // another file, or more of this one than the window holds.
-                        let next = self.open(os, path, now, word, IN_VAIN);
-                        next.map_err(|_| Unavailable::Busy)?
-                    } else {
-                        next
-                    }
-                }
+                Err(Retry::Grown) => self.grow(os, path, now, word, words)?,
                 Err(Retry::Left) => self.open(os, path, now, word, Unavailable::Absent)?,
                 // Whatever keeps this file from being asked: a writer that died between its rename
                 // and the last store to the old file leaves that as it is for good.
@@ -278,7 +268,9 @@ impl Reader {
         (failure != 0 && failure >> 8 == now.0 & (u64::MAX >> 8)).then(|| reason(failure))
     }
 
-    /// Makes more of a file that has grown readable. Returns the word to go on with.
+    /// Makes more of a file that has grown readable. Returns the word to go on with. Where there is
+    /// no more, another attempt would read, and end, as the one before did, unless there is another
+    /// file, or this one is larger than the window.
     #[cold]
     fn grow(
         &self,
@@ -286,9 +278,11 @@ impl Reader {
         path: &CStr,
         now: Now,
         word: u64,
-        mapping: Mapping,
         words: Words<'_>,
-    ) -> u64 {
+    ) -> Result<u64, Unavailable> {
+        let Some(mapping) = Mapping::unpack(word) else {
+            return Err(Unavailable::Busy);
+        };
         let committed = words.load(AT_COMMITTED).unwrap_or(0);
         let identity = self.identity.load(Ordering::Relaxed);
         let same_file = || {
@@ -310,7 +304,16 @@ impl Reader {
                 self.mapping
                     .compare_exchange(word, packed, Ordering::AcqRel, Ordering::Relaxed);
         }
-        self.mapping.load(Ordering::Acquire)
+        let next = self.mapping.load(Ordering::Acquire);
+        if next != word {
+            return Ok(next);
+        }
+        let same = match mapping.has_room_for(committed) {
+            true => IN_VAIN,
+            false => Unavailable::Absent,
+        };
+        let next = self.open(os, path, now, word, same);
+        next.map_err(|_| Unavailable::Busy)
     }
 }
 
