@@ -58,8 +58,8 @@ pub(crate) struct Files {
     name: &'static str,
     initial: u64,
     maximum: u64,
-    /// Locked as long as it is open.
-    _lock: File,
+    /// Held until this is dropped.
+    _lock: Lock,
 }
 
 impl Files {
@@ -258,8 +258,19 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), OpenError> {
     }
 }
 
-/// Takes the lock, which the kernel gives back when this process ends however.
-fn take_lock(path: &Path) -> Result<File, OpenError> {
+/// The lock that keeps other writers out; the kernel gives it back when this process ends however.
+struct Lock(File);
+
+/// Closing the file would not do: a child between fork and exec has the same open file.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // SAFETY: an open descriptor.
+        unsafe { libc::flock(self.0.as_raw_fd(), libc::LOCK_UN) };
+    }
+}
+
+/// Takes the lock.
+fn take_lock(path: &Path) -> Result<Lock, OpenError> {
     let mut options = OpenOptions::new();
     options
         .read(true)
@@ -290,7 +301,7 @@ fn take_lock(path: &Path) -> Result<File, OpenError> {
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "{}", std::process::id()));
     written.map_err(failed("write", path))?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 /// Opens the zone file read-write. Its mode (0444) keeps out owners that are not root, so it is

@@ -8,9 +8,12 @@ use nss_k8s_zone::{
 use std::{
     ffi::CString,
     fs::{self, Permissions},
-    os::unix::{
-        ffi::OsStrExt as _,
-        fs::{PermissionsExt as _, symlink},
+    os::{
+        fd::{FromRawFd as _, OwnedFd},
+        unix::{
+            ffi::OsStrExt as _,
+            fs::{PermissionsExt as _, symlink},
+        },
     },
     path::Path,
 };
@@ -30,6 +33,25 @@ fn another_writer_is_told_who_holds_the_lock() {
             .contains("private/lock is locked by process"),
         "{error}"
     );
+}
+
+/// Some other thread may be starting a program: until that is executed, it has the writer's files open.
+#[test]
+fn the_lock_ends_with_its_writer_whoever_has_its_file_open() {
+    let directory = directory();
+    let writer = shop(directory.path());
+    let lock = fs::canonicalize(directory.path().join("private/lock")).unwrap();
+    let opened = fs::read_dir("/proc/self/fd").unwrap().find_map(|entry| {
+        let entry = entry.unwrap();
+        let is_lock = fs::read_link(entry.path()).is_ok_and(|path| path == lock);
+        is_lock.then(|| entry.file_name().into_string().unwrap())
+    });
+    let descriptor: i32 = opened.expect("the lock is open").parse().unwrap();
+    // SAFETY: the writer's descriptor is open as long as the writer is there; the new one is ours.
+    let child = unsafe { OwnedFd::from_raw_fd(libc::dup(descriptor)) };
+    drop(writer);
+    Writer::open(options(directory.path())).unwrap();
+    drop(child);
 }
 
 #[test]
