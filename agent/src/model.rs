@@ -50,7 +50,8 @@ pub struct Model {
     settings: Settings,
     feeds: BTreeMap<Source, Feed>,
     namespaces: HashMap<String, Presence>,
-    namespaces_changed: bool,
+    /// Flushed, and nobody has asked yet: see [`Model::changed_namespaces`].
+    changed_namespaces: Option<BTreeSet<String>>,
     services: HashMap<ServiceKey, Entry>,
     /// Services that a label calls name servers of the cluster.
     name_servers: BTreeSet<ServiceKey>,
@@ -110,7 +111,7 @@ impl Model {
             settings,
             feeds,
             namespaces: HashMap::new(),
-            namespaces_changed: false,
+            changed_namespaces: None,
             services: HashMap::new(),
             name_servers: BTreeSet::new(),
             adopted,
@@ -154,7 +155,7 @@ impl Model {
                 }
                 // What was not listed has no labels for certain now, and no endpoints.
                 if source == Source::Namespaces {
-                    self.namespaces_changed = true;
+                    self.changed_namespaces.get_or_insert_default();
                     self.dirty_namespaces
                         .extend(self.namespaces.keys().cloned());
                 }
@@ -211,9 +212,10 @@ impl Model {
             }
         }
         let namespaces = core::mem::take(&mut self.dirty_namespaces);
-        self.namespaces_changed |= !namespaces.is_empty();
+        self.look_at(&namespaces);
         for name in &namespaces {
-            if self.look_at(name) == Some(Shown::Yes) {
+            let presence = self.namespaces.get(name);
+            if presence.is_some_and(|presence| presence.shown == Shown::Yes) {
                 self.adopted.namespaces.remove(name);
                 let result = sink.put_namespace(name);
                 self.note_namespace(&mut flushed, name, result);
@@ -235,6 +237,10 @@ impl Model {
                 let result = sink.delete_namespace(name);
                 self.note_namespace(&mut flushed, name, result);
             }
+        }
+        if !namespaces.is_empty() {
+            let changed = self.changed_namespaces.get_or_insert_default();
+            changed.extend(namespaces);
         }
         self.sweep(sink, &mut flushed);
         let again = core::mem::take(&mut self.again);

@@ -27,6 +27,7 @@ use tokio::{
 };
 
 mod assign;
+mod assignment;
 mod tell;
 
 pub use tell::{Linked, Told};
@@ -75,7 +76,7 @@ pub struct Publisher {
     /// The adopted zone was old: it is not marked alive before everything is listed.
     asleep: bool,
     /// Namespaces that are named as top-level domains, as the guard wants them.
-    guarded: Vec<String>,
+    guarded: BTreeSet<String>,
     guarded_figure: Gauge,
     base: PathBuf,
     assigned: Assigned,
@@ -143,7 +144,7 @@ impl Publisher {
             received: Vec::new(),
             synced: Now(0),
             asleep,
-            guarded: Vec::new(),
+            guarded: BTreeSet::new(),
             guarded_figure,
             base,
             assigned,
@@ -246,9 +247,9 @@ impl Publisher {
             tracing::error!(%object, %error, "cannot publish");
         }
         self.views.set_incomplete(self.model.lacks_space());
-        if self.model.namespaces_changed() {
-            self.assign();
-            self.look_for_top_levels();
+        if let Some(names) = self.model.changed_namespaces() {
+            self.follow_namespaces(&names);
+            self.follow_top_levels(&names);
         }
         if let Err(error) = self.configure() {
             tracing::error!(%error, "cannot publish the configuration; the old one stays");

@@ -10,6 +10,7 @@
 //! A key is a class's name where its namespaces see everything, and the view's name where the policy
 //! hides something from them. A namespace that is not in it has no zone: its pods pass.
 
+use crate::config::Class;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -46,6 +47,17 @@ pub struct Entry {
     pub view: String,
     /// Whether the libraries are loaded into new pods.
     pub inject: bool,
+}
+
+impl Entry {
+    /// Of a zone with everything in it.
+    pub fn of_class(class: &Class) -> Self {
+        Self {
+            class: class.name.clone(),
+            view: class.name.clone(),
+            inject: class.inject,
+        }
+    }
 }
 
 /// Which file was written, and when: another mark means that somebody else has had it in hand.

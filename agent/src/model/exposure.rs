@@ -2,6 +2,7 @@
 
 use super::{Labels, Model, Presence, Settings, Source};
 use crate::config::Selector;
+use std::collections::{BTreeSet, HashSet};
 
 /// The namespaces that are served; others do not exist, nor does anything in them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +58,16 @@ impl<'m> KnownNamespace<'m> {
     }
 }
 
+impl Presence {
+    fn known<'m>(&'m self, name: &'m str) -> KnownNamespace<'m> {
+        KnownNamespace {
+            name,
+            labels: &self.labels,
+            listed: self.listed,
+        }
+    }
+}
+
 impl Model {
     /// Follows a changed configuration. Its effect on the zone is a difference, as any other.
     pub fn configure(&mut self, settings: Settings) {
@@ -75,18 +86,20 @@ impl Model {
     /// The namespaces that exist, served or not; `None` until they are listed.
     pub fn namespaces(&self) -> Option<impl Iterator<Item = KnownNamespace<'_>>> {
         let all = self.namespaces.iter();
-        self.is_listed(Source::Namespaces).then(|| {
-            all.map(|(name, Presence { labels, listed, .. })| KnownNamespace {
-                name,
-                labels,
-                listed: *listed,
-            })
-        })
+        self.is_listed(Source::Namespaces)
+            .then(|| all.map(|(name, presence)| presence.known(name)))
     }
 
-    /// Whether [`Model::namespaces`] may say something else than at the last call of this.
-    pub fn namespaces_changed(&mut self) -> bool {
-        core::mem::take(&mut self.namespaces_changed)
+    /// One of them.
+    pub fn namespace(&self, name: &str) -> Option<KnownNamespace<'_>> {
+        let (name, presence) = self.namespaces.get_key_value(name)?;
+        Some(presence.known(name))
+    }
+
+    /// Those of which the flushes since the last call of this may have changed what
+    /// [`Model::namespace`] says; `None`: there was no such flush.
+    pub fn changed_namespaces(&mut self) -> Option<BTreeSet<String>> {
+        self.changed_namespaces.take()
     }
 
     /// Whether every slice has been listed once.
@@ -95,21 +108,26 @@ impl Model {
         feeds.all(|(_, feed)| feed.listed)
     }
 
-    /// Decides whether a namespace is served; marks its services when that has changed. `None` when
-    /// there is no such namespace.
-    pub(super) fn look_at(&mut self, name: &str) -> Option<Shown> {
+    /// Decides whether these namespaces are served; marks the services of those of which that has
+    /// changed. There is no list of one namespace's services: all are looked at, once for all of these.
+    pub(super) fn look_at(&mut self, names: &BTreeSet<String>) {
         let all_listed = self.is_listed(Source::Namespaces);
-        let presence = self.namespaces.get_mut(name)?;
-        let certain = presence.listed || all_listed;
-        let shown = self
-            .settings
-            .exposure
-            .decide(name, &presence.labels, certain);
-        if core::mem::replace(&mut presence.shown, shown) != shown {
+        let mut turned = HashSet::new();
+        for name in names {
+            let Some(presence) = self.namespaces.get_mut(name) else {
+                continue;
+            };
+            let certain = presence.listed || all_listed;
+            let exposure = &self.settings.exposure;
+            let shown = exposure.decide(name, &presence.labels, certain);
+            if core::mem::replace(&mut presence.shown, shown) != shown && presence.objects > 0 {
+                turned.insert(name.as_str());
+            }
+        }
+        if !turned.is_empty() {
             let services = self.services.keys();
-            let within = services.filter(|key| key.namespace() == name);
+            let within = services.filter(|key| turned.contains(key.namespace()));
             self.dirty_services.extend(within.cloned());
         }
-        Some(shown)
     }
 }

@@ -1,25 +1,24 @@
 //! Which zone a pod of each namespace has: by the class of the namespace, and by what the policy hides
 //! from it.
 
-use super::{Publisher, Told, unix_now};
+use super::{Publisher, Told, assignment::Assignment, unix_now};
 use crate::{
-    config::{Class, Config, Seen, Sight},
-    model::{KnownNamespace, slice_id},
+    config::{Config, Seen},
+    model::slice_id,
     table::{Entry, Mark, Table},
     telemetry::Telemetry,
     views::{Shown, Wanted},
 };
 use prometheus_client::metrics::gauge::Gauge;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// The longest part of a class's name in the name of a view: with a hash it is a label.
 const LONGEST_CLASS: usize = 46;
 
 /// What was assigned, and what that depends on.
 pub(super) struct Assigned {
+    /// How, once the namespaces are listed.
+    assignment: Option<Assignment>,
     /// In force; with many namespaces it is large, and others have it too.
     table: Arc<Table>,
     /// As it was written last, and its file then; `None`: nothing was, or it failed.
@@ -45,6 +44,7 @@ impl Assigned {
             registry.register("views_refused", help, refused.clone());
         });
         Self {
+            assignment: None,
             table: Arc::new(before),
             written: None,
             on_node: None,
@@ -71,33 +71,48 @@ impl Publisher {
         }
     }
 
+    /// Follows namespaces that came, went or were labeled anew. Where that changes nothing for any
+    /// pod of the cluster, nothing else is looked at.
+    pub(super) fn follow_namespaces(&mut self, names: &BTreeSet<String>) {
+        if self.model.namespaces().is_none() {
+            return;
+        }
+        if let Some(assignment) = &mut self.assigned.assignment {
+            for name in names {
+                assignment.update(name, self.model.namespace(name));
+            }
+            if !assignment.has_changed() {
+                return;
+            }
+        }
+        self.assign();
+    }
+
     /// Assigns zones to namespaces, publishes what that needs, and tells who links directories.
     pub(super) fn assign(&mut self) {
         let config = Arc::clone(&self.config.borrow());
         let synced = self.telemetry.is_ready().then_some(self.synced);
-        let known: Option<Vec<_>> = self.model.namespaces().map(Iterator::collect);
-        let mut plan = match &known {
-            Some(known) => {
-                let mut on_node = self.assigned.on_node.clone();
-                let listener = config.listen.as_ref().and_then(|it| it.namespace.clone());
-                if let Some(on_node) = &mut on_node {
-                    on_node.extend(listener);
-                }
-                plan(&config, known, on_node.as_ref(), &|view| {
-                    self.views.has(view)
-                })
+        let here = self.here(&config);
+        let made = self.assigned.assignment.as_ref();
+        if made.is_none_or(|made| !made.is_by(&config)) {
+            let known = self.model.namespaces();
+            self.assigned.assignment = known.map(|known| Assignment::new(&config, known));
+        }
+        let is_known = self.assigned.assignment.is_some();
+        let wanted = match &mut self.assigned.assignment {
+            Some(assignment) => {
+                let published = self.views.iter().map(|view| view.name.as_str()).collect();
+                let known = || self.model.namespaces().into_iter().flatten();
+                assignment.choose(here.as_ref(), &published, known)
             }
-            None => self.unlisted(&config),
+            None => self.wanted_before(&config),
         };
-        let is_known = known.is_some();
-        let errors = self.views.align(&plan.wanted, synced);
+        let errors = self.views.align(&wanted, synced);
         for error in &errors {
             tracing::error!("cannot publish: {error:#}");
         }
-        let failed = plan.wanted.extract_if(.., |it| !self.views.has(&it.name));
-        for wanted in failed.collect::<Vec<_>>() {
-            plan.refuse(&wanted.name, self.assigned.on_node.as_ref());
-        }
+        let failed = wanted.iter().map(|wanted| wanted.name.as_str());
+        let failed: Vec<_> = failed.filter(|name| !self.views.has(name)).collect();
         // What is new is alive, too.
         if !self.asleep {
             self.views.beat(unix_now());
@@ -106,66 +121,104 @@ impl Publisher {
         if let Err(error) = self.configure() {
             tracing::error!(%error, "cannot publish the configuration; the old one stays");
         }
-        plan.table.refused_builds = config.processes.refuse_builds.clone();
-        plan.table.disabled = self.switch.is_off();
-        let changed = *self.assigned.table != plan.table;
+        let disabled = self.switch.is_off();
+        let (table, refused) = match &mut self.assigned.assignment {
+            Some(assignment) => {
+                failed.iter().for_each(|view| assignment.refuse(view));
+                (
+                    assignment.table(disabled),
+                    assignment.count_refused(here.as_ref()),
+                )
+            }
+            None => self.table_before(&config, &failed, disabled),
+        };
+        let changed = self.assigned.table != table;
         if changed {
-            self.assigned.table = Arc::new(plan.table);
+            self.assigned.table = table;
+        } else if let Some(assignment) = &mut self.assigned.assignment {
+            assignment.share(&self.assigned.table);
         }
         let failed = self.write_table();
-        if plan.refused > 0 && plan.refused as i64 != self.assigned.refused.get() {
-            let (namespaces, most) = (plan.refused, config.max_views);
-            tracing::error!(
-                namespaces,
-                most,
-                "namespaces get no zone: their pods' libc answers"
-            );
-        }
-        let count = |number| i64::try_from(number).unwrap_or(i64::MAX);
-        self.assigned.refused.set(count(plan.refused));
-        let hiding = plan
-            .wanted
-            .iter()
-            .filter(|it| it.shown != Shown::Everything);
-        self.assigned.views.set(count(hiding.count()));
+        self.count(&wanted, refused, config.max_views);
         self.assigned.incomplete = failed || !errors.is_empty();
         if is_known {
             self.tell_table(changed);
         }
     }
 
+    /// The namespaces whose zones are needed on this node; `None` until somebody says.
+    fn here(&self, config: &Config) -> Option<BTreeSet<String>> {
+        let mut here = self.assigned.on_node.clone()?;
+        here.extend(config.listen.as_ref().and_then(|it| it.namespace.clone()));
+        Some(here)
+    }
+
     /// What goes on until the namespaces are listed: the classes, and what there is besides.
-    fn unlisted(&self, config: &Config) -> Plan {
-        let mut plan = Plan::of_classes(config);
-        plan.table.namespaces = self.assigned.table.namespaces.clone();
+    fn wanted_before(&self, config: &Config) -> Vec<Wanted> {
+        let classes = config.classes_in_full().into_iter();
+        let hiding = self.views.iter().filter_map(|view| {
+            let class = config.class(&view.class.name)?;
+            let stays = config.has_views() && view.shown != Shown::Everything;
+            stays.then(|| Wanted {
+                name: view.name.clone(),
+                class,
+                shown: view.shown.clone(),
+            })
+        });
+        classes.map(Wanted::of_class).chain(hiding).collect()
+    }
+
+    /// The table until then: that of the agent before, without the zones that `failed`; and how many of
+    /// this node's namespaces these are.
+    fn table_before(
+        &self,
+        config: &Config,
+        failed: &[&str],
+        disabled: bool,
+    ) -> (Arc<Table>, usize) {
         let before = &self.assigned.table;
-        for view in self.views.iter() {
-            let class = config
-                .class(&view.class.name)
-                .filter(|_| config.has_views());
-            if let Some(class) = class.filter(|_| view.shown != Shown::Everything) {
-                plan.wanted.push(Wanted {
-                    name: view.name.clone(),
-                    class,
-                    shown: view.shown.clone(),
-                });
-            }
+        let mut table = Table {
+            namespaces: before.namespaces.clone(),
+            refused_builds: config.processes.refuse_builds.clone(),
+            disabled,
+            ..Table::default()
+        };
+        for class in config.classes_in_full() {
+            let entry = Entry::of_class(&class);
+            table.classes.insert(class.name, entry);
         }
         for (key, entry) in &before.classes {
             if let Some(class) = config.class(&entry.class).filter(|_| config.has_views()) {
-                let entry = plan
-                    .table
-                    .classes
-                    .entry(key.clone())
-                    .or_insert(entry.clone());
+                let entry = table.classes.entry(key.clone()).or_insert(entry.clone());
                 entry.inject = class.inject;
             }
         }
-        let classes = &plan.table.classes;
-        plan.table
-            .namespaces
-            .retain(|_, key| classes.contains_key(key));
-        plan
+        let on_node = self.assigned.on_node.as_ref();
+        let here = |name: &String| on_node.is_none_or(|on_node| on_node.contains(name));
+        let is_failed = |key: &String| failed.contains(&key.as_str());
+        let without = table.namespaces.iter();
+        let refused = without.filter(|(name, key)| here(name) && is_failed(key));
+        let refused = refused.count();
+        table.classes.retain(|key, _| !is_failed(key));
+        let classes = &table.classes;
+        table.namespaces.retain(|_, key| classes.contains_key(key));
+        (Arc::new(table), refused)
+    }
+
+    /// Keeps the figures.
+    fn count(&self, wanted: &[Wanted], refused: usize, most: usize) {
+        let figure = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        if refused > 0 && figure(refused) != self.assigned.refused.get() {
+            tracing::error!(
+                namespaces = refused,
+                most,
+                "namespaces get no zone: their pods' libc answers"
+            );
+        }
+        self.assigned.refused.set(figure(refused));
+        let published = wanted.iter().filter(|it| self.views.has(&it.name));
+        let hiding = published.filter(|it| it.shown != Shown::Everything);
+        self.assigned.views.set(figure(hiding.count()));
     }
 
     /// Writes the table if it is not what is there; true when that failed.
@@ -197,138 +250,9 @@ impl Publisher {
     }
 }
 
-/// What is to be.
-struct Plan {
-    wanted: Vec<Wanted>,
-    table: Table,
-    refused: usize,
-}
-
-impl Plan {
-    /// The zones of the classes, and no namespaces yet.
-    fn of_classes(config: &Config) -> Self {
-        let mut plan = Self {
-            wanted: Vec::new(),
-            table: Table::default(),
-            refused: 0,
-        };
-        for class in config.classes_in_full() {
-            plan.enter(&class, class.name.clone());
-            plan.wanted.push(Wanted::of_class(class));
-        }
-        plan
-    }
-
-    /// A zone of a class; its key in the table is its name.
-    fn enter(&mut self, class: &Class, view: String) {
-        let entry = Entry {
-            class: class.name.clone(),
-            view: view.clone(),
-            inject: class.inject,
-        };
-        self.table.classes.insert(view, entry);
-    }
-
-    /// Takes a zone away from the namespaces that should have had it.
-    fn refuse(&mut self, view: &str, on_node: Option<&BTreeSet<String>>) {
-        self.table.classes.remove(view);
-        let of_view = self.table.namespaces.extract_if(.., |_, key| key == view);
-        let here = |name: &String| on_node.is_none_or(|on_node| on_node.contains(name));
-        self.refused += of_view.filter(|(name, _)| here(name)).count();
-    }
-}
-
-/// Namespaces that see the same.
-struct Group {
-    class: Class,
-    seen: Seen,
-    on_node: bool,
-}
-
-impl Group {
-    fn is_like(&self, other: &Self) -> bool {
-        self.seen == other.seen && self.class.name == other.class.name
-    }
-}
-
-/// Assigns a zone to every namespace. Of those that hide something only such are wanted as pods of
-/// this node have, and only so many as the configuration allows; those that are `published` already
-/// come first.
-fn plan(
-    config: &Config,
-    known: &[KnownNamespace<'_>],
-    on_node: Option<&BTreeSet<String>>,
-    published: &dyn Fn(&str) -> bool,
-) -> Plan {
-    let mut plan = Plan::of_classes(config);
-    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
-    let mut clashing = BTreeSet::new();
-    for namespace in known {
-        let name = config.class_of(namespace.name, namespace.labels);
-        let Some(class) = config.class(name) else {
-            continue;
-        };
-        let view = match config.sight_of(namespace.name, namespace.certain()) {
-            Sight::Everything => class.name,
-            Sight::Undecided => continue,
-            Sight::Only(seen) => {
-                let view = view_name(&class.name, &seen);
-                let here = on_node.map(|on_node| on_node.contains(namespace.name));
-                let here = here.unwrap_or_else(|| published(&view));
-                let new = Group {
-                    class,
-                    seen,
-                    on_node: here,
-                };
-                match groups.get_mut(&view) {
-                    // Nobody gets another's zone because two hashes are the same.
-                    Some(group) if !group.is_like(&new) => {
-                        clashing.insert(view.clone());
-                    }
-                    Some(group) => group.on_node |= here,
-                    None => {
-                        groups.insert(view.clone(), new);
-                    }
-                }
-                view
-            }
-        };
-        plan.table
-            .namespaces
-            .insert(namespace.name.to_owned(), view);
-    }
-    for (view, group) in &groups {
-        plan.enter(&group.class, view.clone());
-    }
-    let mut wanted: Vec<_> = groups.iter().filter(|(_, group)| group.on_node).collect();
-    wanted.sort_by_key(|(view, _)| (!published(view), view.as_str()));
-    let beyond = wanted.split_off(wanted.len().min(config.max_views));
-    let beyond = beyond.iter().map(|(view, _)| view.as_str());
-    for view in beyond.chain(clashing.iter().map(String::as_str)) {
-        plan.refuse(view, on_node);
-    }
-    for (view, group) in wanted {
-        if clashing.contains(view) {
-            continue;
-        }
-        let shown = known
-            .iter()
-            .filter(|it| group.seen.shows(it.name, it.certain()));
-        plan.wanted.push(Wanted {
-            name: view.clone(),
-            class: group.class.clone(),
-            shown: Shown::Only(shown.map(|it| it.name.to_owned()).collect()),
-        });
-    }
-    plan
-}
-
 /// The name of a view: the class, and a hash of what it shows, the same after a restart.
-fn view_name(class: &str, seen: &Seen) -> String {
+pub(super) fn view_name(class: &str, seen: &Seen) -> String {
     let hash = slice_id(&format!("{class}\n{}", seen.key())).0;
     let class = class.get(..LONGEST_CLASS).unwrap_or(class);
     format!("{class}-{hash:016x}")
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,7 +2,7 @@
 
 use super::Publisher;
 use crate::{
-    config::{Config, GuardMode},
+    config::{Config, GuardMode, TldGuard},
     table::Table,
     top_level::is_top_level,
 };
@@ -65,32 +65,54 @@ impl Publisher {
         });
     }
 
-    /// Finds the namespaces that are named as top-level domains.
+    /// Finds the namespaces that are named as top-level domains, by another configuration.
     pub(super) fn look_for_top_levels(&mut self) {
+        let before = core::mem::take(&mut self.guarded);
         let config = Arc::clone(&self.config.borrow());
-        let guard = &config.tld_guard;
-        let mut found = Vec::new();
-        if guard.mode != GuardMode::Off {
-            let all = self.model.namespaces().into_iter().flatten();
-            let names = all.map(|known| known.name);
-            let public = |name: &&str| {
-                let counts = is_top_level(name) || guard.also.iter().any(|also| also == name);
-                counts && !guard.except.iter().any(|except| except == name)
-            };
-            found.extend(names.filter(public).map(str::to_owned));
-            found.sort();
+        let all = self.model.namespaces().into_iter().flatten();
+        let found = all.map(|known| known.name);
+        let found = found.filter(|name| is_guarded(&config.tld_guard, name));
+        self.guarded = found.map(str::to_owned).collect();
+        for name in self.guarded.difference(&before) {
+            warn(&config.tld_guard, name);
         }
-        for name in found.iter().filter(|name| !self.guarded.contains(name)) {
-            let guarded = guard.mode == GuardMode::On;
-            tracing::warn!(
-                namespace = name,
-                guarded,
-                "a namespace is named as a top-level domain: names such as \
-                 example.{name} may mean a service in it"
-            );
-        }
-        self.guarded_figure
-            .set(i64::try_from(found.len()).unwrap_or(i64::MAX));
-        self.guarded = found;
+        self.count_top_levels();
     }
+
+    /// The same, when nothing has changed but these namespaces.
+    pub(super) fn follow_top_levels(&mut self, names: &BTreeSet<String>) {
+        if self.model.namespaces().is_none() {
+            return;
+        }
+        let config = Arc::clone(&self.config.borrow());
+        for name in names {
+            if self.model.namespace(name).is_none() {
+                self.guarded.remove(name);
+            } else if is_guarded(&config.tld_guard, name) && self.guarded.insert(name.clone()) {
+                warn(&config.tld_guard, name);
+            }
+        }
+        self.count_top_levels();
+    }
+
+    fn count_top_levels(&self) {
+        let count = i64::try_from(self.guarded.len()).unwrap_or(i64::MAX);
+        self.guarded_figure.set(count);
+    }
+}
+
+/// Whether the guard looks after a namespace of this name.
+fn is_guarded(guard: &TldGuard, name: &str) -> bool {
+    let counts = || is_top_level(name) || guard.also.iter().any(|also| also == name);
+    guard.mode != GuardMode::Off && counts() && !guard.except.iter().any(|except| except == name)
+}
+
+fn warn(guard: &TldGuard, name: &str) {
+    let guarded = guard.mode == GuardMode::On;
+    tracing::warn!(
+        namespace = name,
+        guarded,
+        "a namespace is named as a top-level domain: names such as \
+         example.{name} may mean a service in it"
+    );
 }

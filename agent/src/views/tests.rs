@@ -10,6 +10,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use tempfile::TempDir;
 
@@ -73,7 +74,8 @@ fn wanted(hiding: &[(&str, &[&str])]) -> Vec<Wanted> {
 }
 
 fn only(names: &[&str]) -> Shown {
-    Shown::Only(names.iter().map(|name| (*name).to_owned()).collect())
+    let names = names.iter().map(|name| (*name).to_owned());
+    Shown::Only(Arc::new(names.collect()))
 }
 
 fn align(views: &mut Views, hiding: &[(&str, &[&str])]) {

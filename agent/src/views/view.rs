@@ -4,7 +4,7 @@ use super::{Departure, Wanted};
 use crate::config::Class;
 use anyhow::Result;
 use nss_k8s_zone::{Config, Entry, Item, Opened, Options, State, Statistics, WriteError, Writer};
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 /// The namespaces of a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub enum Shown {
     /// All there are.
     Everything,
     /// These, as far as there are any.
-    Only(BTreeSet<String>),
+    Only(Arc<BTreeSet<String>>),
 }
 
 impl Shown {
@@ -106,7 +106,7 @@ impl View {
             Entry::Namespace(name) => Some(name),
             Entry::Service { .. } => None,
         });
-        self.shown = Shown::Only(names.collect());
+        self.shown = Shown::Only(Arc::new(names.collect()));
     }
 
     /// Takes over what another zone holds, as far as this one shows it. What does not fit makes

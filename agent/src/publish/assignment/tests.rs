@@ -1,7 +1,9 @@
-//! Plans for clusters that are spelled out; nothing is published.
+//! Assignments in clusters that are spelled out; nothing is published.
 
 use super::*;
 use crate::model::Labels;
+
+mod changes;
 
 const CONFIG: &str = "
 classes: [{name: bank, namespaces: [bank], inject: false}]
@@ -30,21 +32,43 @@ impl Cluster {
         )
     }
 
-    fn plan(&self, config: &str, on_node: &[&str], published: &[&str]) -> Plan {
-        let known: Vec<_> = self
-            .0
-            .iter()
-            .map(|(name, labels, listed)| KnownNamespace {
-                name,
-                labels,
-                listed: *listed,
-            })
-            .collect();
-        let on_node = on_node.iter().map(|&name| name.to_owned()).collect();
-        let config = Config::parse(config).unwrap();
-        plan(&config, &known, Some(&on_node), &|view| {
-            published.contains(&view)
+    fn known(&self) -> impl Iterator<Item = KnownNamespace<'_>> {
+        self.0.iter().map(|(name, labels, listed)| KnownNamespace {
+            name,
+            labels,
+            listed: *listed,
         })
+    }
+
+    fn plan(&self, config: &str, on_node: &[&str], published: &[&str]) -> Plan {
+        let on_node = on_node.iter().map(|&name| name.to_owned()).collect();
+        let config = Arc::new(Config::parse(config).unwrap());
+        let mut assignment = Assignment::new(&config, self.known());
+        let published = published.iter().copied().collect();
+        Plan::of(&mut assignment, Some(&on_node), &published, || self.known())
+    }
+}
+
+/// What comes of an assignment.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    wanted: Vec<Wanted>,
+    table: Arc<Table>,
+    refused: usize,
+}
+
+impl Plan {
+    fn of<'m, K: Iterator<Item = KnownNamespace<'m>>>(
+        assignment: &mut Assignment,
+        here: Option<&BTreeSet<String>>,
+        published: &BTreeSet<&str>,
+        known: impl Fn() -> K,
+    ) -> Self {
+        Self {
+            wanted: assignment.choose(here, published, known),
+            table: assignment.table(false),
+            refused: assignment.count_refused(here),
+        }
     }
 }
 
