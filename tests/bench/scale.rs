@@ -11,17 +11,17 @@
     reason = "a program for the machine that runs it, never for another process"
 )]
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use nss_k8s_tests::{
     fake_api::FakeApi,
-    scale::{Changes, Cluster, Kind, Mix, Shape, expected, told},
-    watcher::{Eyes, Watcher},
+    scale::{Changes, Cluster, Kind, Mix, Shape, expected, require},
+    watcher::{Eyes, Sent, Watcher},
 };
-use nss_k8s_zone::{Address, MAX_ADDRESSES, Unavailable};
+use nss_k8s_zone::MAX_ADDRESSES;
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::mpsc::{Receiver, channel},
+    sync::mpsc::channel,
     thread,
     time::{Duration, Instant},
 };
@@ -32,8 +32,6 @@ const RATE: u32 = 1_000;
 const PATIENCE: Duration = Duration::from_secs(300);
 /// When memory is measured: what a list needed has been given back by then, if it ever is.
 const SETTLED: Duration = Duration::from_secs(5);
-/// How often another process looks whether a change is visible: the error of a latency.
-const LOOK_EVERY: Duration = Duration::from_micros(50);
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -109,7 +107,7 @@ fn measure(program: &Path, size: usize, all: bool, during: Duration) -> Result<V
     // A look in vain is not repeated in the same second: the first is one that finds the file.
     agent.wait("a zone", PATIENCE, || Ok(agent.zone().exists()))?;
     let eyes = agent.eyes()?;
-    let large = name_of_service(&cluster, cluster.large_service());
+    let large = cluster.name_of(cluster.large_service());
     agent.wait("an answer", PATIENCE, || {
         let found = eyes.addresses(&large).ok().flatten();
         let most = cluster.shape().large.min(MAX_ADDRESSES);
@@ -187,14 +185,6 @@ fn measure(program: &Path, size: usize, all: bool, during: Duration) -> Result<V
     ])
 }
 
-/// A change, and what shows that it is visible.
-struct Sent {
-    name: String,
-    /// The endpoint's address while it is ready.
-    address: Option<Address>,
-    at: Instant,
-}
-
 /// Lets things happen; how long each took to be visible.
 fn churn(api: &FakeApi, eyes: &Eyes, all: bool, during: Duration) -> Result<Vec<Duration>> {
     let cluster = api.cluster().clone();
@@ -202,7 +192,7 @@ fn churn(api: &FakeApi, eyes: &Eyes, all: bool, during: Duration) -> Result<Vec<
     let mut changes = Changes::new(cluster.clone(), mix);
     let (sender, receiver) = channel();
     thread::scope(|scope| {
-        let watching = scope.spawn(move || look(eyes, &receiver));
+        let watching = scope.spawn(move || eyes.see_all(&receiver, PATIENCE));
         api.happen(&mut changes, RATE, during, |changed, at| {
             for (kind, index, stamp) in changed {
                 let service = match kind {
@@ -212,16 +202,8 @@ fn churn(api: &FakeApi, eyes: &Eyes, all: bool, during: Duration) -> Result<Vec<
                 if cluster.comes_and_goes(service) {
                     continue;
                 }
-                let endpoint = cluster.changed(index, stamp.generation);
-                let [a, b, c, d] = endpoint.address.octets();
-                let label = endpoint
-                    .hostname
-                    .unwrap_or_else(|| format!("{a}-{b}-{c}-{d}"));
-                let sent = Sent {
-                    name: format!("{label}.{}", name_of_service(&cluster, service)),
-                    address: endpoint.ready.then(|| Address::v4([a, b, c, d])),
-                    at,
-                };
+                let (name, address) = cluster.shows(index, stamp.generation);
+                let sent = Sent { name, address, at };
                 // The other side ends only after this one.
                 let _ = sender.send(sent);
             }
@@ -231,59 +213,12 @@ fn churn(api: &FakeApi, eyes: &Eyes, all: bool, during: Duration) -> Result<Vec<
     })
 }
 
-/// Looks until every change was seen.
-fn look(eyes: &Eyes, sent: &Receiver<Sent>) -> Result<Vec<Duration>> {
-    let mut pending = Vec::<Sent>::new();
-    let mut seen = Vec::new();
-    loop {
-        if pending.is_empty() {
-            match sent.recv() {
-                Ok(one) => pending.push(one),
-                Err(_) => return Ok(seen),
-            }
-        }
-        pending.extend(sent.try_iter());
-        let mut left = Vec::new();
-        for one in pending.drain(..) {
-            let found = match eyes.addresses(&one.name) {
-                // The writer was faster: a process would ask DNS, this one looks again.
-                Err(Unavailable::Busy) => {
-                    left.push(one);
-                    continue;
-                }
-                found => found.map_err(|why| anyhow!("{}: {why:?}", one.name))?,
-            };
-            let there = match &one.address {
-                Some(address) => found.is_some_and(|found| found == [*address]),
-                None => found.is_none(),
-            };
-            let waited = one.at.elapsed();
-            ensure!(waited < PATIENCE, "{} is never seen", one.name);
-            match there {
-                true => seen.push(waited),
-                false => left.push(one),
-            }
-        }
-        pending = left;
-        thread::park_timeout(LOOK_EVERY);
-    }
-}
-
 /// The zone is what it must be.
 fn compare(agent: &Watcher, api: &FakeApi, all: bool) -> Result<()> {
     let wanted = expected(api.cluster(), all, |kind, index| {
         api.generation(kind, index)
     });
-    let mut differs = String::new();
-    agent
-        .wait("the zone to be right", PATIENCE, || {
-            let told = told(&agent.dump()?)?;
-            let mut wrong = wanted.iter().filter(|(key, it)| told.get(*key) != Some(it));
-            let first = wrong.next();
-            differs = format!("{first:?}, {} of {}", told.len(), wanted.len());
-            Ok(first.is_none() && told.len() == wanted.len())
-        })
-        .with_context(|| differs)
+    require(agent, &wanted, PATIENCE)
 }
 
 /// The agent's own histogram of publication: how many up to each bound, in seconds.
@@ -311,12 +246,6 @@ fn quantile(
     let bounds = bounds.collect::<Result<Vec<_>, _>>()?;
     let least = bounds.into_iter().reduce(f64::min);
     Ok(least.map_or("-".to_owned(), |bound| format!("{:.2}", bound * 1e3)))
-}
-
-/// A service's absolute name.
-fn name_of_service(cluster: &Cluster, service: usize) -> String {
-    let namespace = cluster.namespace(cluster.namespace_of(service));
-    format!("{}.{namespace}.svc.cluster.local", cluster.service(service))
 }
 
 fn mb(bytes: u64) -> String {

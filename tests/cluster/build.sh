@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds what `make test-cluster` runs: etcd, kube-apiserver, kube-controller-manager, and CoreDNS.
+# Builds what `make test-cluster` runs: etcd, kube-apiserver, kube-controller-manager, CoreDNS, and kwok, which plays kubelet.
 #
 #   build.sh CACHE            leaves the programs in a folder of CACHE and prints that folder on stdout
 #   build.sh CACHE coredns    only CoreDNS, which the benches compare with
@@ -7,7 +7,7 @@
 #                             csi-sanity, kubeconform
 #   build.sh CACHE NAME       only that program, one of the above
 #
-# The versions stand in the go.mod of kubernetes, etcd, coredns, helm, csi-sanity and kubeconform (a module of our own each: `go install`
+# The versions stand in the go.mod of kubernetes, etcd, coredns, kwok, helm, csi-sanity and kubeconform (a module of our own each: `go install`
 # refuses k8s.io/kubernetes because it replaces its staging modules by folders), and every module's hash in go.sum.
 # A program that is there already is not built again; Go's own build cache makes the rest cheap.
 set -euo pipefail
@@ -50,12 +50,19 @@ build() {
 plugins=$(cat "$here"/coredns/main.go "$here"/coredns/go.sum | sha256sum | cut -c1-8)
 build coredns . "coredns-$coredns-$plugins"
 ln -sfn "coredns-$coredns-$plugins" "$programs/coredns"
+kwok() {
+    local version
+    version=$(required sigs.k8s.io/kwok kwok)
+    build kwok sigs.k8s.io/kwok/cmd/kwok "kwok-$version"
+    ln -sfn "kwok-$version" "$programs/kwok"
+}
 kube() { build kubernetes "k8s.io/kubernetes/cmd/$1" "$1"; }
 case $only in
     coredns | "" | node) ;;
     etcd) build etcd go.etcd.io/etcd/server/v3 etcd ;;
     helm) build helm helm.sh/helm/v4/cmd/helm helm ;;
     csi-sanity) build csi-sanity github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity csi-sanity ;;
+    kwok) kwok ;;
     kubeconform) build kubeconform github.com/yannh/kubeconform/cmd/kubeconform kubeconform ;;
     kube*) kube "$only" ;;
     *) echo "build.sh: no program is called $only" >&2; exit 1 ;;
@@ -68,6 +75,7 @@ fi
 build etcd go.etcd.io/etcd/server/v3 etcd
 kube kube-apiserver
 kube kube-controller-manager
+[[ $only == node ]] || kwok
 if [[ $only == node ]]; then
     for name in kube-scheduler kubelet kube-proxy kubectl; do
         kube "$name"

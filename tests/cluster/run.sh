@@ -3,7 +3,7 @@
 #
 #   run.sh [TEST...]     names of tests to run; without any, all of them
 #
-# Builds etcd, kube-apiserver, kube-controller-manager and CoreDNS when the cache lacks them (about 8 minutes on
+# Builds etcd, kube-apiserver, kube-controller-manager, CoreDNS and kwok when the cache lacks them (about 10 minutes on
 # two cores), then runs tests/tests/cluster twice: with that etcd (streaming lists) and with Debian's etcd 3.4
 # (paged lists). Each run has its own network, mount and process namespaces: nothing reaches the machine's
 # network, and everything ends with the run, also on failure and on Ctrl-C.

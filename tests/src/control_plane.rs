@@ -1,6 +1,7 @@
 //! What a control plane of the tests is made of: the commands of etcd, kube-apiserver, kube-controller-manager and
-//! kube-scheduler, with the arguments that do not depend on the tier. Each tier adds its own and starts them.
+//! kube-scheduler, and of kwok, with the arguments that do not depend on the tier. Each tier adds its own and starts them.
 
+use crate::{artifacts, fleet::PLAYED};
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -87,6 +88,18 @@ impl Setup {
     pub fn scheduler(&self) -> Command {
         let mut command = self.alone("kube-scheduler");
         self.identity(&mut command, "scheduler.kubeconfig");
+        command
+    }
+
+    /// kwok, which plays kubelet for the nodes of [`fleet::node`](crate::fleet::node) after
+    /// `cluster/kwok/stages.yaml`. The nodes have no leases: nobody asks whether they live.
+    pub fn kwok(&self) -> Command {
+        let mut command = Command::new(self.programs.join("kwok"));
+        let stages = artifacts::fixture("cluster/kwok/stages.yaml");
+        command.arg(format!("--config={}", stages.display()));
+        command.arg(format!("--manage-nodes-with-label-selector={PLAYED}"));
+        command.arg("--node-lease-duration-seconds=0");
+        self.files(&mut command, &[("kubeconfig", "administrator.kubeconfig")]);
         command
     }
 

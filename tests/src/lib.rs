@@ -18,6 +18,7 @@
 )]
 
 pub mod artifacts;
+pub mod audit;
 pub mod batch;
 pub mod case;
 pub mod choices;
@@ -28,6 +29,7 @@ pub mod differences;
 pub mod differential;
 pub mod dns;
 pub mod fake_api;
+pub mod fleet;
 pub mod host;
 pub mod http;
 pub mod libcs;

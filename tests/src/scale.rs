@@ -18,7 +18,7 @@ mod truth;
 pub use changes::{Change, Changes, Mix};
 pub use endpoints::Endpoint;
 pub use objects::{Form, Stamp};
-pub use truth::{Told, expected, told};
+pub use truth::{Told, Truth, expected, require, told};
 
 use std::net::Ipv4Addr;
 
@@ -165,6 +165,12 @@ impl Cluster {
             0 => "kube-dns".to_owned(),
             _ => format!("service-{index:06}"),
         }
+    }
+
+    /// The absolute name of a service.
+    pub fn name_of(&self, service: usize) -> String {
+        let namespace = self.namespace(self.namespace_of(service));
+        format!("{}.{namespace}.svc.cluster.local", self.service(service))
     }
 
     /// Whether a service is headless.

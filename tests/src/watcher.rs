@@ -1,6 +1,6 @@
 //! An agent that follows an API server, and what another process sees of its zone.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use nss_k8s_zone::{Address, Dump, Families, Found, LibcOs, Name, Now, Reader, Unavailable};
 use std::{
     ffi::CString,
@@ -10,9 +10,13 @@ use std::{
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::mpsc::Receiver,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+
+/// How often [`Eyes::see_all`] looks: the error of what it measures.
+pub const LOOK_EVERY: Duration = Duration::from_micros(50);
 
 /// A running `nss-k8s agent --kubeconfig`; killed when dropped. Its directory is not its own.
 pub struct Watcher {
@@ -94,11 +98,7 @@ impl Watcher {
 
     /// A reader of that zone, as another process has one.
     pub fn eyes(&self) -> Result<Eyes> {
-        let path = CString::new(self.zone().as_os_str().as_bytes())?;
-        Ok(Eyes {
-            path,
-            reader: Reader::new(),
-        })
+        Eyes::on(&self.zone())
     }
 
     /// All that the zone holds.
@@ -129,26 +129,7 @@ impl Watcher {
 
     /// What it costs now.
     pub fn cost(&self) -> Result<Cost> {
-        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
-        let status = fs::read_to_string(process.join("status"))?;
-        let bytes = |name: &str| -> Result<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let text = line.context("no such line")?;
-            let number = text.trim().trim_end_matches(" kB").parse::<u64>()?;
-            Ok(number * 1024)
-        };
-        let stat = fs::read_to_string(process.join("stat"))?;
-        let (_, after) = stat.rsplit_once(") ").context("stat")?;
-        let ticks = after.split(' ').skip(11).take(2).map(str::parse::<u64>);
-        let ticks: u64 = ticks.collect::<Result<Vec<_>, _>>()?.iter().sum();
-        Ok(Cost {
-            anonymous: bytes("RssAnon:")?,
-            files: bytes("RssFile:")?,
-            shared: bytes("RssShmem:")?,
-            peak: bytes("VmHWM:")?,
-            // A tick is a hundredth of a second on every Linux.
-            cpu: Duration::from_millis(ticks * 10),
-        })
+        Cost::of(self.child.id())
     }
 
     /// From now on the peak is a new one.
@@ -178,6 +159,32 @@ impl Drop for Watcher {
     }
 }
 
+impl Cost {
+    /// Of a process that runs.
+    pub fn of(id: u32) -> Result<Self> {
+        let process = PathBuf::from(format!("/proc/{id}"));
+        let status = fs::read_to_string(process.join("status"))?;
+        let bytes = |name: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let text = line.context("no such line")?;
+            let number = text.trim().trim_end_matches(" kB").parse::<u64>()?;
+            Ok(number * 1024)
+        };
+        let stat = fs::read_to_string(process.join("stat"))?;
+        let (_, after) = stat.rsplit_once(") ").context("stat")?;
+        let ticks = after.split(' ').skip(11).take(2).map(str::parse::<u64>);
+        let ticks: u64 = ticks.collect::<Result<Vec<_>, _>>()?.iter().sum();
+        Ok(Cost {
+            anonymous: bytes("RssAnon:")?,
+            files: bytes("RssFile:")?,
+            shared: bytes("RssShmem:")?,
+            peak: bytes("VmHWM:")?,
+            // A tick is a hundredth of a second on every Linux.
+            cpu: Duration::from_millis(ticks * 10),
+        })
+    }
+}
+
 fn allocated(path: &Path) -> Result<u64> {
     let own = fs::symlink_metadata(path)?;
     let mut bytes = own.blocks() * 512;
@@ -195,7 +202,64 @@ pub struct Eyes {
     reader: Reader,
 }
 
+/// A change that must become visible.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// An absolute name.
+    pub name: String,
+    /// Its only address; `None`: the name goes.
+    pub address: Option<Address>,
+    /// When it began.
+    pub at: Instant,
+}
+
 impl Eyes {
+    /// On the zone at a path.
+    pub fn on(zone: &Path) -> Result<Self> {
+        let path = CString::new(zone.as_os_str().as_bytes())?;
+        let reader = Reader::new();
+        Ok(Self { path, reader })
+    }
+
+    /// Looks, every [`LOOK_EVERY`], until the sender is gone and each change was seen; how long each took. One
+    /// that is not seen within `patience` is an error.
+    pub fn see_all(&self, sent: &Receiver<Sent>, patience: Duration) -> Result<Vec<Duration>> {
+        let mut pending = Vec::<Sent>::new();
+        let mut seen = Vec::new();
+        loop {
+            if pending.is_empty() {
+                match sent.recv() {
+                    Ok(one) => pending.push(one),
+                    Err(_) => return Ok(seen),
+                }
+            }
+            pending.extend(sent.try_iter());
+            let mut left = Vec::new();
+            for one in pending.drain(..) {
+                let found = match self.addresses(&one.name) {
+                    // The writer was faster: a process would ask DNS, this one looks again.
+                    Err(Unavailable::Busy) => {
+                        left.push(one);
+                        continue;
+                    }
+                    found => found.map_err(|why| anyhow!("{}: {why:?}", one.name))?,
+                };
+                let there = match &one.address {
+                    Some(address) => found.is_some_and(|found| found == [*address]),
+                    None => found.is_none(),
+                };
+                let waited = one.at.elapsed();
+                ensure!(waited < patience, "{} is never seen", one.name);
+                match there {
+                    true => seen.push(waited),
+                    false => left.push(one),
+                }
+            }
+            pending = left;
+            thread::park_timeout(LOOK_EVERY);
+        }
+    }
+
     /// The addresses of an absolute name; `None`: the zone has none.
     pub fn addresses(&self, name: &str) -> Result<Option<Vec<Address>>, Unavailable> {
         let mut room = vec![Address::UNSPECIFIED; 16];

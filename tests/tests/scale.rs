@@ -7,11 +7,11 @@
     reason = "an ordinary std program; the ban is for the in-process crates"
 )]
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use nss_k8s_tests::{
     artifacts,
     fake_api::{FakeApi, Fault, Request, Rule},
-    scale::{Change, Changes, Cluster, Kind, Mix, Shape, expected, told},
+    scale::{Change, Changes, Cluster, Kind, Mix, Shape, expected, require, told},
     watcher::Watcher,
     zonefile,
 };
@@ -89,21 +89,7 @@ impl Rig {
     fn compare(&self) -> Result<()> {
         let generation = |kind, index| self.api.generation(kind, index);
         let wanted = expected(self.api.cluster(), self.all, generation);
-        let mut difference = String::new();
-        let same = self.agent.wait("the server's truth", PATIENCE, || {
-            let told = told(&self.agent.dump()?)?;
-            let differs = |(key, it): &(&_, &_)| told.get(*key) != Some(*it);
-            let wrong = wanted.iter().filter(differs).count();
-            let first = wanted.iter().find(differs);
-            let first = first.map(|(key, it)| format!("{key:?}: {:?}, not {it:?}", told.get(key)));
-            difference = format!(
-                "{} services, not {}; {wrong} differ: {first:?}",
-                told.len(),
-                wanted.len()
-            );
-            Ok(wrong == 0 && told.len() == wanted.len())
-        });
-        same.with_context(|| difference)
+        require(&self.agent, &wanted, PATIENCE)
     }
 
     /// Something new is seen: every watch that matters goes on.

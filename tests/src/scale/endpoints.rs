@@ -2,6 +2,7 @@
 
 use super::Cluster;
 use core::ops::Range;
+use nss_k8s_zone::Address;
 use std::net::Ipv4Addr;
 
 /// An endpoint's pod has another address each time it is replaced; after so many the first one comes again.
@@ -56,6 +57,18 @@ impl Cluster {
         let mut all = self.endpoints(slice, generation);
         let at = generation.saturating_sub(1) as usize % all.len();
         all.swap_remove(at)
+    }
+
+    /// What a zone with all slices shows of a slice's last change: the endpoint's absolute name, and its address
+    /// unless it has just turned unready.
+    pub fn shows(&self, slice: usize, generation: u32) -> (String, Option<Address>) {
+        let endpoint = self.changed(slice, generation);
+        let [a, b, c, d] = endpoint.address.octets();
+        let label = endpoint.hostname;
+        let label = label.unwrap_or_else(|| format!("{a}-{b}-{c}-{d}"));
+        let service = self.name_of(self.service_of(slice).0);
+        let address = endpoint.ready.then(|| Address::v4([a, b, c, d]));
+        (format!("{label}.{service}"), address)
     }
 
     fn ordinals(&self, service: usize, part: usize) -> Range<usize> {

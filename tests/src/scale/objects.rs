@@ -4,7 +4,7 @@ mod text;
 
 use super::{Cluster, Endpoint, Kind};
 use jiff::Timestamp;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 use text::{
     Conditions, EndpointText, Managed, Map, Metadata, Object, Owner, ServicePort, SlicePort, Spec,
     Target,
@@ -72,6 +72,30 @@ impl Cluster {
             metadata,
         };
         serde_json::to_writer(text, &object).expect("it is text, and memory is there");
+    }
+
+    /// An object as a client sends it to a real API server: without what only the server can give, and without what
+    /// would make controllers remove or write slices: owners, and a service's selector.
+    pub fn request(&self, kind: Kind, index: usize, stamp: Stamp) -> Value {
+        let mut text = Vec::new();
+        self.write(kind, index, stamp, Form::Whole, &mut text);
+        let mut object: Value = serde_json::from_slice(&text).expect("it was written as JSON");
+        let metadata = object["metadata"].as_object_mut();
+        let metadata = metadata.expect("every object has metadata");
+        for given in [
+            "uid",
+            "resourceVersion",
+            "creationTimestamp",
+            "generation",
+            "managedFields",
+            "ownerReferences",
+        ] {
+            metadata.remove(given);
+        }
+        if kind == Kind::Services {
+            object["spec"]["selector"] = Value::Null;
+        }
+        object
     }
 
     fn metadata(&self, kind: Kind, index: usize, stamp: Stamp) -> Metadata {
@@ -285,7 +309,6 @@ fn time(milliseconds: u64) -> String {
 mod tests {
     use super::*;
     use crate::scale::Shape;
-    use serde_json::Value;
 
     fn text(kind: Kind, index: usize, generation: u32, form: Form) -> Value {
         let cluster = Cluster::new(Shape::of(100));
@@ -329,6 +352,30 @@ mod tests {
             service["metadata"]["uid"]
         );
         assert_eq!(service["spec"]["clusterIP"], "None");
+    }
+
+    #[test]
+    fn requests_hold_nothing_that_a_server_gives() {
+        let cluster = Cluster::new(Shape::of(100));
+        for (kind, index) in [
+            (Kind::Namespaces, 1),
+            (Kind::Services, 3),
+            (Kind::Slices, 4),
+        ] {
+            let request = cluster.request(kind, index, Stamp::default());
+            let whole = text(kind, index, 0, Form::Whole);
+            assert_eq!(request["metadata"]["name"], whole["metadata"]["name"]);
+            assert_eq!(request["endpoints"], whole["endpoints"]);
+            for given in ["uid", "resourceVersion", "managedFields", "ownerReferences"] {
+                assert!(
+                    request["metadata"].get(given).is_none(),
+                    "{kind:?}: {given}"
+                );
+            }
+            assert!(request["spec"]["selector"].is_null());
+            // By these an agent chooses its slices.
+            assert_eq!(request["metadata"]["labels"], whole["metadata"]["labels"]);
+        }
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What a zone must say of a cluster, and what a zone says.
 
 use super::{Cluster, Kind};
-use anyhow::{Result, bail};
+use crate::watcher::Watcher;
+use anyhow::{Context, Result, bail};
 use nss_k8s_zone::{Dump, Entry, Family, ServiceBody};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    time::Duration,
 };
 
 /// What is said of one service.
@@ -17,13 +19,12 @@ pub struct Told {
     pub ready: BTreeSet<(Ipv4Addr, Option<String>)>,
 }
 
+/// What is said of each service, by namespace and name.
+pub type Truth = BTreeMap<(String, String), Told>;
+
 /// What must be said of each service, by namespace and name. Changes are counted by `generation`. Unless `all`, only
 /// headless services have endpoints.
-pub fn expected(
-    cluster: &Cluster,
-    all: bool,
-    generation: impl Fn(Kind, usize) -> u32,
-) -> BTreeMap<(String, String), Told> {
+pub fn expected(cluster: &Cluster, all: bool, generation: impl Fn(Kind, usize) -> u32) -> Truth {
     let mut expected = BTreeMap::new();
     for service in 0..cluster.count(Kind::Services) {
         if !cluster.exists(Kind::Services, service, generation(Kind::Services, service)) {
@@ -50,8 +51,28 @@ pub fn expected(
     expected
 }
 
+/// Waits until an agent's whole zone says what it must, and nothing else: every service, address and host name.
+pub fn require(agent: &Watcher, wanted: &Truth, patience: Duration) -> Result<()> {
+    let mut difference = String::new();
+    let same = agent.wait("the zone to be right", patience, || {
+        let told = told(&agent.dump()?)?;
+        let differs = |(key, it): &(&_, &_)| told.get(*key) != Some(*it);
+        let wrong = wanted.iter().filter(differs).count();
+        let first = wanted.iter().find(differs);
+        let first = first.map(|(key, it)| format!("{key:?}: {:?}, not {it:?}", told.get(key)));
+        let more = told.keys().find(|key| !wanted.contains_key(*key));
+        difference = format!(
+            "{} services, not {}; {wrong} differ: {first:?}; one too many: {more:?}",
+            told.len(),
+            wanted.len()
+        );
+        Ok(wrong == 0 && told.len() == wanted.len())
+    });
+    same.with_context(|| difference)
+}
+
 /// What a zone says of each service, by namespace and name.
-pub fn told(zone: &Dump) -> Result<BTreeMap<(String, String), Told>> {
+pub fn told(zone: &Dump) -> Result<Truth> {
     let mut all = BTreeMap::new();
     for entry in zone.entries() {
         let Entry::Service { key, body, slices } = entry else {

@@ -3,10 +3,10 @@
 use crate::{
     agent::{Agent, Directory},
     api::{Api, refusal},
-    audit::{self, Request},
     control_plane::{shared, until},
 };
 use anyhow::{Result, ensure};
+use nss_k8s_tests::audit::{self, Request};
 use serde_json::json;
 use std::env;
 
@@ -42,11 +42,11 @@ fn agent_needs_list_and_watch_on_three_resources_only() -> Result<()> {
     );
     plane.agent.get("/api/v1/services?limit=1")?;
 
-    let before = audit::requests(&plane)?.len();
+    let before = audit::requests(&plane.audit_log())?.len();
     let directory = Directory::create()?;
     let agent = Agent::start(&plane, &directory, &[])?;
     let asked = until("a watch of every resource", || {
-        let asked = audit::requests(&plane)?.split_off(before);
+        let asked = audit::requests(&plane.audit_log())?.split_off(before);
         let watched = |right: &&str| {
             asked
                 .iter()
@@ -79,10 +79,10 @@ fn agent_needs_list_and_watch_on_three_resources_only() -> Result<()> {
 #[test]
 fn lists_are_of_the_kind_that_the_storage_supports() -> Result<()> {
     let plane = shared();
-    let before = audit::requests(&plane)?.len();
+    let before = audit::requests(&plane.audit_log())?.len();
     let directory = Directory::create()?;
     let agent = Agent::start(&plane, &directory, &[])?;
-    let asked = audit::requests(&plane)?.split_off(before);
+    let asked = audit::requests(&plane.audit_log())?.split_off(before);
     let streams = asked.iter().filter(|one| one.is_streaming_list()).count();
     let lists = asked.iter().filter(|one| one.verb == "list").count();
     let pages = asked

@@ -3,7 +3,7 @@
 use crate::{api::Api, installed, objects::Namespace};
 use anyhow::{Context, Result, bail};
 pub(crate) use nss_k8s_tests::process::{Process, until, until_within};
-use nss_k8s_tests::{artifacts, control_plane::Setup};
+use nss_k8s_tests::{artifacts, control_plane::Setup, fleet};
 use serde_json::{Value, json};
 use std::{
     env,
@@ -113,6 +113,15 @@ impl ControlPlane {
         self.controllers.kill()?;
         self.controllers = start_controllers(&self.setup)?;
         Ok(())
+    }
+
+    /// Makes nodes 1 to `nodes`, and starts kwok, which plays kubelet for them until it is dropped.
+    pub(crate) fn play(&self, nodes: usize) -> Result<Process> {
+        for number in 1..=nodes {
+            self.administrator
+                .create("/api/v1/nodes", &fleet::node(number))?;
+        }
+        Process::start(&mut self.setup.kwok(), self.setup.log("kwok"))
     }
 
     /// Makes etcd forget every revision but the newest; returns that one.

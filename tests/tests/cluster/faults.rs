@@ -2,13 +2,13 @@
 
 use crate::{
     agent::{Agent, Directory, STRICT},
-    audit,
     control_plane::{shared, until},
     doors::{Doors, Expected, Steady},
     objects::Namespace,
 };
 use Expected::{NxDomain, Zone};
 use anyhow::{Result, ensure};
+use nss_k8s_tests::audit;
 use serde_json::json;
 use std::{
     env,
@@ -58,13 +58,13 @@ fn away(name: &str, end: impl FnOnce(Agent) -> Result<()>) -> Result<()> {
     late.expect(&new_name, NxDomain)?;
     more(&steady)?;
 
-    let before = audit::requests(&plane)?.len();
+    let before = audit::requests(&plane.audit_log())?.len();
     let agent = Agent::start(&plane, &directory, &[STRICT])?;
     for doors in [&mut doors, &mut late] {
         doors.expect(&new_name, Zone(&[&new[0]], &new_name))?;
         doors.expect(&gone_name, NxDomain)?;
     }
-    let asked = audit::requests(&plane)?.split_off(before);
+    let asked = audit::requests(&plane.audit_log())?.split_off(before);
     let listed = asked
         .iter()
         .find(|one| one.verb == "list" || one.is_streaming_list());
@@ -112,7 +112,7 @@ fn api_server_restart_is_not_seen() -> Result<()> {
     doors.expect_now("nothing.outage.svc.cluster.local", NxDomain)?;
     more(&steady)?;
     ensure!(agent.runs()?, "the agent ended with the API server");
-    let before = audit::requests(&plane)?.len();
+    let before = audit::requests(&plane.audit_log())?.len();
     plane.restart_server()?;
     let new = plane.administrator.create(
         "/api/v1/namespaces/outage/services",
@@ -129,7 +129,7 @@ fn api_server_restart_is_not_seen() -> Result<()> {
         "the agent ended after the API server came back"
     );
     if env::var("NSS_K8S_CLUSTER_LISTS")? == "paged" {
-        let tried = audit::requests(&plane)?
+        let tried = audit::requests(&plane.audit_log())?
             .split_off(before)
             .into_iter()
             .find(audit::Request::is_streaming_list);
@@ -177,14 +177,14 @@ fn compacted_history_is_listed_again() -> Result<()> {
     plane.crash_server()?;
     let revision = plane.compact()?;
     plane.restart_server()?;
-    let before = audit::requests(&plane)?.len();
+    let before = audit::requests(&plane.audit_log())?.len();
     agent.thaw()?;
 
     doors.expect(new_name, Zone(&[new_address], new_name))?;
     doors.expect(gone_name, NxDomain)?;
     // It did list again: resuming its watches could not have told it.
     until("a new list of the services", || {
-        let asked = audit::requests(&plane)?.split_off(before);
+        let asked = audit::requests(&plane.audit_log())?.split_off(before);
         let listed = asked.iter().any(|one| {
             one.resource == "/services"
                 && (one.verb == "list" || one.is_streaming_list())

@@ -6,9 +6,9 @@ use http::Request;
 use kube::config::Kubeconfig;
 use nss_k8s_tests::{
     fake_api::FakeApi,
-    scale::{Cluster, Form, Kind, Shape, Stamp},
+    scale::{Cluster, Kind, Shape, Stamp},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// What is data, or differs for good: who wrote the object, who owns it (there is no such owner here,
@@ -93,31 +93,12 @@ fn a_made_up_server_says_what_a_real_one_says() -> Result<()> {
 
 /// Creates an object of the generator's in a namespace.
 fn stock(api: &Api, namespace: &str, cluster: &Cluster, kind: Kind, index: usize) -> Result<()> {
-    let mut text = Vec::new();
-    cluster.write(kind, index, Stamp::default(), Form::Whole, &mut text);
-    let mut object: Value = serde_json::from_slice(&text)?;
-    let metadata = object["metadata"].as_object_mut().context("metadata")?;
-    for given in [
-        "uid",
-        "resourceVersion",
-        "creationTimestamp",
-        "generation",
-        "managedFields",
-        "ownerReferences",
-    ] {
-        metadata.remove(given);
-    }
-    metadata.insert("namespace".to_owned(), namespace.into());
-    if kind == Kind::Services {
-        let spec = object["spec"].as_object_mut().context("spec")?;
-        spec.remove("selector");
-        // Its addresses are the real server's to give.
-        if spec.get("clusterIP") != Some(&json!("None")) {
-            spec.remove("clusterIP");
-            spec.remove("clusterIPs");
-        }
-    } else {
-        metadata["labels"]["endpointslice.kubernetes.io/managed-by"] = "made-up".into();
+    let mut object = cluster.request(kind, index, Stamp::default());
+    object["metadata"]["namespace"] = namespace.into();
+    // Its addresses are the real server's to give.
+    if kind == Kind::Services && object["spec"]["clusterIP"] != "None" {
+        object["spec"]["clusterIP"] = Value::Null;
+        object["spec"]["clusterIPs"] = Value::Null;
     }
     let (group, resource) = kind.path().rsplit_once('/').context("a path")?;
     api.create(

@@ -19,10 +19,10 @@
 
 mod agent;
 mod api;
-mod audit;
 mod control_plane;
 mod coredns;
 mod doors;
+mod fleet;
 mod installed;
 mod objects;
 
@@ -40,6 +40,7 @@ mod messages;
 mod names;
 mod odd;
 mod options;
+mod pods;
 mod preflight;
 mod recordings;
 mod startup;

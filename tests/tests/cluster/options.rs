@@ -2,14 +2,13 @@
 
 use crate::{
     agent::{Agent, Directory, tool},
-    audit,
     control_plane::{Process, shared},
     doors::{Doors, Expected},
     objects::Namespace,
 };
 use Expected::{Pass, Zone};
 use anyhow::{Result, ensure};
-use nss_k8s_tests::{artifacts, session::Door};
+use nss_k8s_tests::{artifacts, audit, session::Door};
 use serde_json::json;
 use std::process::Command;
 
@@ -30,7 +29,7 @@ fn all_slices_give_the_endpoints_of_cluster_ip_services() -> Result<()> {
     doors.expect(&absolute, Pass("ask-not-held"))?;
     ensure!(agent.stop()?.success(), "an orderly stop is a success");
 
-    let before = audit::requests(&plane)?.len();
+    let before = audit::requests(&plane.audit_log())?.len();
     let agent = Agent::start(&plane, &directory, &["--endpoint-slices=all"])?;
     doors.expect(&absolute, Zone(&["10.244.5.1"], &name))?;
     let reply = doors.session(Door::Nss)?.ask("addr 10.244.5.1")?;
@@ -38,7 +37,7 @@ fn all_slices_give_the_endpoints_of_cluster_ip_services() -> Result<()> {
         reply.who() == "zone" && reply.name.as_deref() == Some(&name),
         "reverse: {reply:?}"
     );
-    let selected = audit::requests(&plane)?
+    let selected = audit::requests(&plane.audit_log())?
         .split_off(before)
         .into_iter()
         .find(|one| one.uri.contains("labelSelector"));

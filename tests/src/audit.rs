@@ -1,34 +1,38 @@
-//! What the agent asked of the API server, as the API server itself wrote it down.
+//! What the agent asked of a real API server, as the server itself wrote it down after `cluster/audit.yaml`.
 
-use crate::control_plane::ControlPlane;
 use anyhow::Result;
 use serde_json::Value;
-use std::fs;
+use std::{fs, path::Path};
 
 /// One request of the agent.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub struct Request {
     /// `list`, `watch`, `get`, ...
-    pub(crate) verb: String,
+    pub verb: String,
     /// Path and query.
-    pub(crate) uri: String,
+    pub uri: String,
     /// Group, a slash, resource; a path of no resource stands as it is.
-    pub(crate) resource: String,
+    pub resource: String,
     /// HTTP status; 0 while it is not known.
-    pub(crate) status: u64,
+    pub status: u64,
 }
 
 impl Request {
+    /// A list in pages, or one by streaming.
+    pub fn is_list(&self) -> bool {
+        self.verb == "list" || self.is_streaming_list()
+    }
+
     /// A list by streaming: a watch that begins with everything that there is.
-    pub(crate) fn is_streaming_list(&self) -> bool {
+    pub fn is_streaming_list(&self) -> bool {
         self.verb == "watch" && self.uri.contains("sendInitialEvents=true")
     }
 }
 
-/// Everything up to now, in order. A watch counts when it begins, or when it is refused; its end,
-/// which may be written long after its agent's, is left out.
-pub(crate) fn requests(plane: &ControlPlane) -> Result<Vec<Request>> {
-    let text = fs::read_to_string(plane.audit_log()).unwrap_or_default();
+/// Everything up to now, in order, from the file of `--audit-log-path`. A watch counts when it begins, or
+/// when it is refused; its end, which may be written long after its agent's, is left out.
+pub fn requests(log: &Path) -> Result<Vec<Request>> {
+    let text = fs::read_to_string(log).unwrap_or_default();
     // The last line may be half written.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let mut requests = Vec::new();
