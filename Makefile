@@ -99,7 +99,7 @@ test: prepare guests agent explain ## everything that needs no Go
 	zone/tests/weakened.sh
 
 .PHONY: test-cluster
-test-cluster: prepare guests agent ## against a real etcd, kube-apiserver, controller-manager and CoreDNS (needs Go)
+test-cluster: prepare guests agent ## against a real etcd, kube-apiserver, controller-manager and CoreDNS; pods by kwok (needs Go)
 	@tests/cluster/run.sh
 
 .PHONY: test-manifests
@@ -117,11 +117,17 @@ bench: prepare guests agent ## speed: the libraries against libc, the listener a
 	@tests/bench/external.sh
 	@tests/bench/servers.sh
 	@tests/bench/scale.sh
+	@tests/bench/real.sh
 
 .PHONY: bench-scale
 bench-scale: export RESULTS ?= $(CURDIR)/docs/benchmarks
 bench-scale: ## the agent alone, with 10,000 and 100,000 services: memory, latency (part of bench; 4 GB of memory)
 	@tests/bench/scale.sh
+
+.PHONY: bench-real
+bench-real: export RESULTS ?= $(CURDIR)/docs/benchmarks
+bench-real: prepare ## the agent on a real API server: 10,000 services, 3,000 pods (part of bench; root; needs Go; 4 GB of memory)
+	@tests/bench/real.sh
 
 .PHONY: bench-fanout
 bench-fanout: export RESULTS ?= $(CURDIR)/docs/benchmarks
