@@ -1,21 +1,17 @@
+mod world;
+
 use super::{Metrics, Publisher, dump, is_published, now, run};
 use crate::{
     config::{Config, External},
     forward::{Change, Class, Family, Held},
 };
-use nss_k8s_zone::{
-    Address, Ask, Families, Found, HeldDump, HeldOptions, LibcOs, Name, Now, Reader, Unavailable,
-};
-use prometheus_client::{encoding::text::encode, registry::Registry};
+use nss_k8s_zone::{Ask, Families, Found, HeldDump, HeldOptions, Now, Unavailable};
 use std::{
-    ffi::CString,
-    net::IpAddr,
-    os::unix::ffi::OsStrExt as _,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot, watch};
+use world::{World, addresses, config, put};
 
 const NOW: Now = Now(1_700_000_000);
 const WIRE: &[u8] = b"\x03www\x07example\x03com\x00";
@@ -349,104 +345,4 @@ async fn the_task_publishes_until_its_configuration_ends() {
         .await
         .expect("it ends")
         .unwrap();
-}
-
-/// A directory, and processes of every class.
-struct World {
-    directory: tempfile::TempDir,
-    text: &'static str,
-    metrics: Metrics,
-}
-
-impl World {
-    fn new(text: &'static str) -> Self {
-        Self {
-            directory: tempfile::tempdir_in("/dev/shm").unwrap(),
-            text,
-            metrics: Metrics::default(),
-        }
-    }
-
-    fn publisher(&self) -> Publisher {
-        let mut publisher = Publisher::new(self.directory.path(), self.metrics.clone());
-        publisher.configure(&config(self.text), NOW);
-        publisher
-    }
-
-    /// What a new process of a class is told of a name's A records.
-    fn ask(&self, class: &str, name: &str, now: Now) -> Result<Found, Unavailable> {
-        self.families(class, name, Families::V4, now)
-    }
-
-    fn families(
-        &self,
-        class: &str,
-        name: &str,
-        families: Families,
-        now: Now,
-    ) -> Result<Found, Unavailable> {
-        let path = HeldOptions::new(self.directory.path(), class).path();
-        ask(&path, name, families, now)
-    }
-
-    /// Waits until the class is told so of [`NAME`].
-    async fn until(&self, class: &str, expected: Result<Found, Unavailable>) {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            let told = self.ask(class, NAME, now());
-            if told == expected {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{class}: {told:?}");
-            tokio::task::yield_now().await;
-        }
-    }
-
-    fn figures(&self) -> String {
-        let mut registry = Registry::default();
-        self.metrics.register(&mut registry);
-        let mut text = String::new();
-        encode(&mut text, &registry).unwrap();
-        text
-    }
-}
-
-fn ask(path: &Path, name: &str, families: Families, now: Now) -> Result<Found, Unavailable> {
-    let path = CString::new(path.as_os_str().as_bytes()).unwrap();
-    let mut room = [Address::UNSPECIFIED; 8];
-    Reader::of_held().read(&LibcOs, &path, now, |snapshot| {
-        snapshot.held(
-            name.as_bytes(),
-            families,
-            now,
-            &mut room,
-            &mut Name::EMPTY.clone(),
-        )
-    })
-}
-
-fn config(text: &str) -> Config {
-    Config::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
-}
-
-fn addresses(addresses: &[&str]) -> Held {
-    Held::Addresses {
-        addresses: addresses
-            .iter()
-            .map(|address| address.parse::<IpAddr>().unwrap())
-            .collect(),
-        canonical: None,
-    }
-}
-
-/// News of [`NAME`].
-fn put(class: &str, family: Family, held: Held, ttl: u64) -> Change {
-    Change::Put {
-        class: Class::new(class),
-        name: WIRE.into(),
-        family,
-        held: Arc::new(held),
-        expires: NOW.0 + ttl,
-        stale: false,
-    }
 }
