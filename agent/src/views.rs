@@ -140,31 +140,25 @@ impl Views {
                 _ => {}
             }
         }
-        let mut reference = None;
         for wanted in wanted {
-            if let Err(error) = self.settle_one(wanted, synced, &mut reference) {
+            if let Err(error) = self.settle_one(wanted, synced) {
                 errors.push(error.context(format!("the zone {}", wanted.name)));
             }
         }
         errors
     }
 
-    /// Makes one zone as it is wanted. `reference` is what there is, once somebody needs it.
-    fn settle_one(
-        &mut self,
-        wanted: &Wanted,
-        synced: Option<Now>,
-        reference: &mut Option<Vec<Entry>>,
-    ) -> Result<()> {
+    /// Makes one zone as it is wanted.
+    fn settle_one(&mut self, wanted: &Wanted, synced: Option<Now>) -> Result<()> {
         let first = self.views.first().context("no class default")?;
         let incomplete = first.statistics().incomplete;
         let state = first.state();
         let synced = synced.unwrap_or(self.alive_before);
-        let mut everything = || reference.get_or_insert_with(|| first.entries()).clone();
         let index = self.views.iter().position(|view| view.name == wanted.name);
         if let Some(index) = index {
-            let entries = match self.views[index].gains(&wanted.shown) {
-                true => everything(),
+            let view = &self.views[index];
+            let entries = match view.gains(&wanted.shown) {
+                true => first.entries_in(|name| view.lacks(name, &wanted.shown)),
                 false => Vec::new(),
             };
             let view = &mut self.views[index];
@@ -185,7 +179,7 @@ impl Views {
                 }
             }
         }
-        let entries = everything();
+        let entries = first.entries_in(|name| wanted.shown.holds(name));
         let (mut view, _) = View::open(self.options_of(&wanted.name), wanted.clone())?;
         view.become_equal(&entries, incomplete);
         match state {

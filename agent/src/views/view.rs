@@ -23,6 +23,17 @@ impl Shown {
             Self::Only(names) => names.contains(namespace),
         }
     }
+
+    /// Whether all of these are among those, too.
+    fn is_within(&self, those: &Self) -> bool {
+        match (self, those) {
+            (_, Self::Everything) => true,
+            (Self::Everything, Self::Only(_)) => false,
+            (Self::Only(these), Self::Only(those)) => {
+                Arc::ptr_eq(these, those) || these.is_subset(those)
+            }
+        }
+    }
 }
 
 /// One zone.
@@ -87,7 +98,17 @@ impl View {
         self.writer.entries()
     }
 
-    /// The same, one by one.
+    /// What it holds in these namespaces.
+    pub(super) fn entries_in(&self, wanted: impl Fn(&str) -> bool) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        entries.extend(self.each_entry().filter(|entry| match entry {
+            Entry::Namespace(name) => wanted(name),
+            Entry::Service { key, .. } => wanted(key.namespace()),
+        }));
+        entries
+    }
+
+    /// Everything, one by one.
     pub(super) fn each_entry(&self) -> impl Iterator<Item = Entry> {
         self.writer.each_entry()
     }
@@ -102,11 +123,16 @@ impl View {
 
     /// Goes on showing the namespaces that it has.
     pub(super) fn keep_shown(&mut self) {
-        let names = self.entries().into_iter().filter_map(|entry| match entry {
+        self.shown = Shown::Only(Arc::new(self.namespaces()));
+    }
+
+    /// The namespaces in it.
+    fn namespaces(&self) -> BTreeSet<String> {
+        let names = self.each_entry().filter_map(|entry| match entry {
             Entry::Namespace(name) => Some(name),
             Entry::Service { .. } => None,
         });
-        self.shown = Shown::Only(Arc::new(names.collect()));
+        names.collect()
     }
 
     /// Takes over what another zone holds, as far as this one shows it. What does not fit makes
@@ -125,26 +151,23 @@ impl View {
 
     /// Whether it has not yet got all that it would show.
     pub(super) fn gains(&self, shown: &Shown) -> bool {
-        self.lacks_entries
-            || match (&self.shown, shown) {
-                (Shown::Everything, _) => false,
-                (Shown::Only(_), Shown::Everything) => true,
-                (Shown::Only(old), Shown::Only(new)) => !new.is_subset(old),
-            }
+        self.lacks_entries || !shown.is_within(&self.shown)
     }
 
-    /// Shows other namespaces: those that are to be hidden go first. `entries` is everything there
-    /// is, if it gains any. True when some went; an error: they could not.
+    /// Whether it would show a namespace and has not yet got all that is in there.
+    pub(super) fn lacks(&self, namespace: &str, shown: &Shown) -> bool {
+        shown.holds(namespace) && (self.lacks_entries || !self.shown.holds(namespace))
+    }
+
+    /// Shows other namespaces: those that are to be hidden go first. `entries` is what it lacks of those
+    /// that it gains. True when some went; an error: they could not.
     pub(super) fn show(&mut self, shown: &Shown, entries: &[Entry]) -> Result<bool, WriteError> {
         let mut lost = false;
-        if self.shown != *shown {
-            let held = self.entries();
+        if !self.shown.is_within(shown) {
             // In process a namespace that is absent hides all that is in it.
-            for entry in &held {
-                if let Entry::Namespace(name) = entry
-                    && !shown.holds(name)
-                {
-                    self.writer.delete_namespace(name)?;
+            for name in self.namespaces() {
+                if !shown.holds(&name) {
+                    self.writer.delete_namespace(&name)?;
                     lost = true;
                 }
             }
