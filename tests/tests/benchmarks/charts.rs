@@ -16,14 +16,17 @@ pub(crate) struct Chart {
     pub(crate) layout: Layout,
 }
 
+/// A bar for each of these columns, and the column of a ratio that is written beside it.
+type Bars = &'static [(&'static str, Option<&'static str>)];
+
 /// What of a table is a group, a bar, a word beside a bar.
 pub(crate) enum Layout {
     /// A group for each row.
     Rows {
         /// Columns whose cells, joined, name the group.
         groups: &'static [&'static str],
-        /// A bar for each of these columns, and the column of a ratio that is written beside it.
-        bars: &'static [(&'static str, Option<&'static str>)],
+        /// See [`Bars`].
+        bars: Bars,
         /// Only rows with this cell in this column.
         only: Option<(&'static str, &'static str)>,
     },
@@ -57,11 +60,7 @@ pub(crate) const ALL: &[Chart] = &[
         title: "The zone: one lookup of both families",
         axis: "nanoseconds",
         from: 0.0,
-        layout: Layout::Rows {
-            groups: &["figure"],
-            bars: &[("10000 x 15", None), ("100000 x 15", None)],
-            only: Some(("unit", "ns")),
-        },
+        layout: at_both_sizes("ns"),
     },
     Chart {
         name: "zone-sizes",
@@ -69,11 +68,7 @@ pub(crate) const ALL: &[Chart] = &[
         title: "The zone: its file",
         axis: "megabytes (10^6 bytes)",
         from: 0.0,
-        layout: Layout::Rows {
-            groups: &["figure"],
-            bars: &[("10000 x 15", None), ("100000 x 15", None)],
-            only: Some(("unit", "MB")),
-        },
+        layout: at_both_sizes("MB"),
     },
     Chart {
         name: "scale-memory",
@@ -81,11 +76,7 @@ pub(crate) const ALL: &[Chart] = &[
         title: "The agent: memory",
         axis: "megabytes (10^6 bytes)",
         from: 0.0,
-        layout: Layout::Rows {
-            groups: &["figure"],
-            bars: &[("10000 x 15", None), ("100000 x 15", None)],
-            only: Some(("unit", "MB")),
-        },
+        layout: at_both_sizes("MB"),
     },
     Chart {
         name: "scale-latency",
@@ -93,11 +84,7 @@ pub(crate) const ALL: &[Chart] = &[
         title: "From an event to what another process sees, at 1,000 events a second",
         axis: "milliseconds",
         from: 0.0,
-        layout: Layout::Rows {
-            groups: &["figure"],
-            bars: &[("10000 x 15", None), ("100000 x 15", None)],
-            only: Some(("unit", "ms")),
-        },
+        layout: at_both_sizes("ms"),
     },
     Chart {
         name: "external",
@@ -129,15 +116,11 @@ pub(crate) const ALL: &[Chart] = &[
         title: "Fan-out: CPU time of the servers",
         axis: "seconds of CPU time",
         from: 0.0,
-        layout: Layout::Rows {
-            groups: &["event", "agents", "fed by"],
-            bars: &[
-                ("CPU s of the API server", None),
-                ("CPU s of NATS", None),
-                ("CPU s of the publishers", None),
-            ],
-            only: None,
-        },
+        layout: of_each_source(&[
+            ("CPU s of the API server", None),
+            ("CPU s of NATS", None),
+            ("CPU s of the publishers", None),
+        ]),
     },
     Chart {
         name: "fanout-bytes",
@@ -145,10 +128,24 @@ pub(crate) const ALL: &[Chart] = &[
         title: "Fan-out: what the servers send",
         axis: "megabytes (10^6 bytes), headers of IP and TCP included; logarithmic",
         from: 1.0,
-        layout: Layout::Rows {
-            groups: &["event", "agents", "fed by"],
-            bars: &[("MB from the API server", None), ("MB from NATS", None)],
-            only: None,
-        },
+        layout: of_each_source(&[("MB from the API server", None), ("MB from NATS", None)]),
     },
 ];
+
+/// The figures in this unit, of a cluster of either size.
+const fn at_both_sizes(unit: &'static str) -> Layout {
+    Layout::Rows {
+        groups: &["figure"],
+        bars: &[("10000 x 15", None), ("100000 x 15", None)],
+        only: Some(("unit", unit)),
+    }
+}
+
+/// What agents cost, by who feeds them.
+const fn of_each_source(bars: Bars) -> Layout {
+    Layout::Rows {
+        groups: &["event", "agents", "fed by"],
+        bars,
+        only: None,
+    }
+}

@@ -5,28 +5,21 @@
 
 extern crate alloc;
 
+mod archive;
+
 use alloc::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
+use archive::{Image, archive, digest, list, output, pack, text};
 use core::{net::SocketAddr, time::Duration};
 use nss_k8s_tests::{
-    artifacts::{agent, explain, fixture, guests, repository, scratch},
+    artifacts::{explain, fixture, guests, scratch},
     dns::Script,
     pod::{Pod, Recipe},
     process::{Process, until},
 };
 use serde_json::Value;
-use std::{
-    env, fs,
-    io::Read,
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::Mutex,
-};
+use std::{fs, io::Read, net::TcpListener, process::Command};
 use tempfile::TempDir;
-
-/// What `SOURCE_DATE_EPOCH` is for the archives that are made here.
-const EPOCH: u64 = 1_700_000_000;
 
 /// Every blob is there under its digest and of its size, none is left over, and both ways of naming the image
 /// lead to the same one (image-layout.md, manifest.md and config.md of the OCI image specification 1.1).
@@ -296,99 +289,6 @@ fn the_agent_finds_an_api_server_by_its_address() -> Result<()> {
     greeted_at(&pod, "10.244.0.7:443", &mut command, &root)
 }
 
-/// An unpacked archive.
-struct Image {
-    place: TempDir,
-}
-
-impl Image {
-    fn unpack(archive: &Path) -> Result<Self> {
-        let place = tempfile::tempdir()?;
-        output(
-            Command::new("tar")
-                .arg("-xf")
-                .arg(archive)
-                .arg("-C")
-                .arg(place.path()),
-        )?;
-        Ok(Self { place })
-    }
-
-    fn json(&self, name: &str) -> Result<Value> {
-        let text = fs::read(self.place.path().join(name)).with_context(|| name.to_owned())?;
-        Ok(serde_json::from_slice(&text)?)
-    }
-
-    /// The blob that a descriptor describes, checked against its digest and size.
-    fn blob(&self, descriptor: &Value) -> Result<PathBuf> {
-        let digest = digest(descriptor)?;
-        let path = self.place.path().join("blobs/sha256").join(digest);
-        ensure!(sha256(&path)? == digest, "{descriptor}");
-        ensure!(
-            Some(fs::metadata(&path)?.len()) == descriptor["size"].as_u64(),
-            "{descriptor}"
-        );
-        Ok(path)
-    }
-
-    fn described(&self, descriptor: &Value) -> Result<Value> {
-        Ok(serde_json::from_slice(&fs::read(self.blob(descriptor)?)?)?)
-    }
-
-    /// Its only layer, unpacked as its owner would be: on a tmpfs, where the agent may publish.
-    fn root(&self) -> Result<TempDir> {
-        let entry = &self.json("index.json")?["manifests"][0];
-        let layer = self.blob(&self.described(entry)?["layers"][0])?;
-        let root = tempfile::tempdir_in("/dev/shm")?;
-        output(
-            Command::new("tar")
-                .args(["--same-owner", "-xpf"])
-                .arg(layer)
-                .arg("-C")
-                .arg(root.path()),
-        )?;
-        Ok(root)
-    }
-}
-
-/// The archive under test.
-fn archive() -> Result<PathBuf> {
-    /// Made once for all tests of this process.
-    static MADE: Mutex<Option<PathBuf>> = Mutex::new(None);
-    if let Some(given) = env::var_os("NSS_K8S_IMAGE") {
-        return Ok(repository().join(given));
-    }
-    let mut made = MADE
-        .lock()
-        .map_err(|_| anyhow::anyhow!("making it failed"))?;
-    if let Some(path) = made.as_ref() {
-        return Ok(path.clone());
-    }
-    let path = scratch("image")?.join("development.tar");
-    pack(&path, "exec \"$0\" \"$@\"")?;
-    Ok(made.insert(path).clone())
-}
-
-/// Packs the development build of the agent, from inside the shell script `around`.
-fn pack(out: &Path, around: &str) -> Result<()> {
-    output(
-        Command::new("bash")
-            .args(["-c", around])
-            .arg(repository().join("deploy/image/build.sh"))
-            .arg("--agent")
-            .arg(agent()?)
-            .arg("--with-loader")
-            .arg("--explain")
-            .arg(explain()?)
-            .arg("--libraries")
-            .arg(guests()?)
-            .arg("--out")
-            .arg(out)
-            .env("SOURCE_DATE_EPOCH", EPOCH.to_string()),
-    )?;
-    Ok(())
-}
-
 /// A command in the image's root, with the image's environment.
 fn inside(root: &TempDir) -> Command {
     let mut command = Command::new("/usr/sbin/chroot");
@@ -440,37 +340,4 @@ fn greeted_at(pod: &Pod, address: &str, command: &mut Command, root: &TempDir) -
     agent.kill()?;
     ensure!(first == [22], "{first:?}");
     Ok(())
-}
-
-fn digest(descriptor: &Value) -> Result<&str> {
-    text(&descriptor["digest"])?
-        .strip_prefix("sha256:")
-        .with_context(|| descriptor.to_string())
-}
-
-fn sha256(path: &Path) -> Result<String> {
-    let line = output(Command::new("sha256sum").arg(path))?;
-    Ok(line.split(' ').next().unwrap_or_default().to_owned())
-}
-
-fn text(value: &Value) -> Result<&str> {
-    value.as_str().with_context(|| format!("no text: {value}"))
-}
-
-fn list(value: &Value) -> Result<&[Value]> {
-    value
-        .as_array()
-        .map(Vec::as_slice)
-        .with_context(|| format!("no list: {value}"))
-}
-
-/// What a program that must end well says on standard output.
-fn output(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("{command:?}"))?;
-    ensure!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(String::from_utf8(output.stdout)?)
 }
