@@ -376,3 +376,6 @@ pub fn unix_now() -> Now {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Now(since.unwrap_or_default().as_secs())
 }
+
+#[cfg(test)]
+mod tests;
