@@ -95,48 +95,23 @@ fn main() -> Result<()> {
 
 /// Agents with watches of their own.
 async fn watched(wanted: &Wanted, count: usize, table: &mut Table) -> Result<()> {
-    let mut plane = Plane::start(&format!("watch-{count}")).await?;
-    let mut load = Load::create(&plane, wanted.services, wanted.endpoints).await?;
-    let audience = Audience::new(count);
-    let mut row = |event, plane: &Plane, meter: &Meter, slowest| {
-        table.add(Row::measured(
-            event,
-            Way::Watches,
-            count,
-            meter.read(plane)?,
-            slowest,
-        ));
-        anyhow::Ok(())
-    };
-
-    let meter = Meter::start(&plane)?;
-    let began = Instant::now();
+    let plane = Plane::start(&format!("watch-{count}")).await?;
+    let mut run = Run::prepare(wanted, Way::Watches, count, plane, table).await?;
+    let (began, meter) = run.start_to_measure()?;
     let mut agents = JoinSet::new();
     for number in 0..count {
-        watcher::spawn(&mut agents, &plane, &audience, wanted.jitter, number).await?;
+        watcher::spawn(
+            &mut agents,
+            &run.plane,
+            &run.audience,
+            wanted.jitter,
+            number,
+        )
+        .await?;
     }
-    let marker = load.mark(&plane).await?;
-    let slowest = audience.all_have(marker, began, PATIENCE).await?;
-    row("start", &plane, &meter, slowest)?;
-
-    let meter = Meter::start(&plane)?;
-    load.roll_out(&plane, wanted.rate).await?;
-    let asked = Instant::now();
-    let marker = load.mark(&plane).await?;
-    let slowest = audience.all_have(marker, asked, PATIENCE).await?;
-    row("10 % rollout", &plane, &meter, slowest)?;
-    plane.report()?;
-
-    load.stir(&plane).await?;
-    let asked = Instant::now();
-    let meter = Meter::start(&plane)?;
-    plane.kill_api_server()?;
-    plane.start_api_server().await?;
-    let meter = meter.with_new_api_server();
-    let marker = load.mark(&plane).await?;
-    let slowest = audience.all_have(marker, asked, PATIENCE).await?;
-    row("API server restarts", &plane, &meter, slowest)?;
-    audience.report(&format!("{count} agents with watches"));
+    run.measure("start", meter, began).await?;
+    run.change(wanted.rate).await?;
+    run.audience.report(&format!("{count} agents with watches"));
     agents.shutdown().await;
     Ok(())
 }
@@ -144,61 +119,88 @@ async fn watched(wanted: &Wanted, count: usize, table: &mut Table) -> Result<()>
 /// Agents behind NATS.
 async fn subscribed(wanted: &Wanted, table: &mut Table) -> Result<()> {
     let count = wanted.agents;
-    let mut plane = Plane::start("nats").await?;
-    let mut load = Load::create(&plane, wanted.services, wanted.endpoints).await?;
-    plane.start_nats().await?;
-    plane.start_publishers().await?;
-    let audience = Audience::new(count);
-    let mut row = |event, plane: &Plane, meter: &Meter, slowest| {
-        table.add(Row::measured(
-            event,
-            Way::Nats,
-            count,
-            meter.read(plane)?,
-            slowest,
-        ));
-        anyhow::Ok(())
-    };
-
-    let meter = Meter::start(&plane)?;
-    let began = Instant::now();
+    let plane = Plane::start("nats").await?;
+    let mut run = Run::prepare(wanted, Way::Nats, count, plane, table).await?;
+    run.plane.start_nats().await?;
+    run.plane.start_publishers().await?;
+    let (began, meter) = run.start_to_measure()?;
     let mut agents = JoinSet::new();
     for number in 0..count {
-        subscriber::spawn(&mut agents, &audience, wanted.jitter, number);
+        subscriber::spawn(&mut agents, &run.audience, wanted.jitter, number);
     }
-    let marker = load.mark(&plane).await?;
-    let slowest = audience.all_have(marker, began, PATIENCE).await?;
-    row("start", &plane, &meter, slowest)?;
+    run.measure("start", meter, began).await?;
+    run.change(wanted.rate).await?;
 
-    let meter = Meter::start(&plane)?;
-    load.roll_out(&plane, wanted.rate).await?;
-    let asked = Instant::now();
-    let marker = load.mark(&plane).await?;
-    let slowest = audience.all_have(marker, asked, PATIENCE).await?;
-    row("10 % rollout", &plane, &meter, slowest)?;
-    plane.report()?;
-
-    load.stir(&plane).await?;
-    let asked = Instant::now();
-    let meter = Meter::start(&plane)?;
-    plane.kill_api_server()?;
-    plane.start_api_server().await?;
-    let meter = meter.with_new_api_server();
-    let marker = load.mark(&plane).await?;
-    let slowest = audience.all_have(marker, asked, PATIENCE).await?;
-    row("API server restarts", &plane, &meter, slowest)?;
-
-    let asked = Instant::now();
-    let meter = Meter::start(&plane)?;
-    plane.kill_nats()?;
-    plane.start_nats().await?;
-    let meter = meter.with_new_nats();
-    let marker = load.mark(&plane).await?;
-    let slowest = audience.all_have(marker, asked, PATIENCE).await?;
-    row("NATS restarts", &plane, &meter, slowest)?;
-    audience.report(&format!("{count} agents behind NATS"));
+    let (asked, meter) = run.start_to_measure()?;
+    run.plane.kill_nats()?;
+    run.plane.start_nats().await?;
+    run.measure("NATS restarts", meter.with_new_nats(), asked)
+        .await?;
+    run.audience.report(&format!("{count} agents behind NATS"));
     agents.shutdown().await;
     Ok(())
+}
+
+/// A number of agents that are fed in one way.
+struct Run<'a> {
+    way: Way,
+    count: usize,
+    plane: Plane,
+    load: Load,
+    audience: Shared,
+    table: &'a mut Table,
+}
+
+impl<'a> Run<'a> {
+    /// Fills the cluster; there are no agents yet.
+    async fn prepare(
+        wanted: &Wanted,
+        way: Way,
+        count: usize,
+        plane: Plane,
+        table: &'a mut Table,
+    ) -> Result<Self> {
+        let load = Load::create(&plane, wanted.services, wanted.endpoints).await?;
+        Ok(Self {
+            way,
+            count,
+            plane,
+            load,
+            audience: Audience::new(count),
+            table,
+        })
+    }
+
+    /// What comes from now on is counted.
+    fn start_to_measure(&self) -> Result<(Instant, Meter)> {
+        let meter = Meter::start(&self.plane)?;
+        Ok((Instant::now(), meter))
+    }
+
+    /// Waits until every agent has seen what there is, and adds a row of what that cost since `began`.
+    async fn measure(&mut self, event: &'static str, meter: Meter, began: Instant) -> Result<()> {
+        let marker = self.load.mark(&self.plane).await?;
+        let slowest = self.audience.all_have(marker, began, PATIENCE).await?;
+        let spent = meter.read(&self.plane)?;
+        let row = Row::measured(event, self.way, self.count, spent, slowest);
+        self.table.add(row);
+        Ok(())
+    }
+
+    /// Rolls a tenth of the slices out, then restarts the API server.
+    async fn change(&mut self, rate: u32) -> Result<()> {
+        let (_, meter) = self.start_to_measure()?;
+        self.load.roll_out(&self.plane, rate).await?;
+        self.measure("10 % rollout", meter, Instant::now()).await?;
+        self.plane.report()?;
+
+        self.load.stir(&self.plane).await?;
+        let (asked, meter) = self.start_to_measure()?;
+        self.plane.kill_api_server()?;
+        self.plane.start_api_server().await?;
+        let meter = meter.with_new_api_server();
+        self.measure("API server restarts", meter, asked).await
+    }
 }
 
 /// A number of the environment.
