@@ -71,6 +71,8 @@ pub(crate) enum Said {
     Record(Record),
     /// The list is complete as of a version.
     Complete(String),
+    /// The cluster's storage was restored: versions are lower from now on. A list follows.
+    Restored,
     /// The watch does not work at present.
     Broken,
     /// It does again.

@@ -19,7 +19,8 @@ mkdir -p "$NSS_K8S_CLUSTER_STATE"/{pki,logs}
 status=0
 cargo test --offline --locked --quiet -p nss-k8s-tests --features cluster --test cluster -- --nocapture --test-threads=1 "$@" || status=$?
 if ((status)); then
-    for log in "$NSS_K8S_CLUSTER_STATE"/logs/*.log; do
+    shopt -s nullglob
+    for log in "$NSS_K8S_CLUSTER_STATE"/logs/{,*/}*.log; do
         echo "--- the end of ${log##*/}"
         tail -n 25 "$log" | cut -c 1-400
     done >&2

@@ -18,9 +18,11 @@ pub struct Request {
 }
 
 impl Request {
-    /// A list in pages, or one by streaming.
+    /// A list in pages, or one by streaming; not the question for the server's version, which is a list
+    /// of one key.
     pub fn is_list(&self) -> bool {
-        self.verb == "list" || self.is_streaming_list()
+        let is_question = self.uri.contains("fieldSelector=");
+        self.is_streaming_list() || self.verb == "list" && !is_question
     }
 
     /// A list by streaming: a watch that begins with everything that there is.

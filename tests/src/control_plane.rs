@@ -16,40 +16,75 @@ pub struct Setup {
     pub programs: PathBuf,
 }
 
+/// Where the servers of a control plane listen.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// etcd, for its clients.
+    pub etcd: u16,
+    /// etcd, for other etcds.
+    pub peers: u16,
+    /// The API server.
+    pub api: u16,
+}
+
+impl Default for Ports {
+    /// The usual ones.
+    fn default() -> Self {
+        Self {
+            etcd: 2379,
+            peers: 2380,
+            api: 6443,
+        }
+    }
+}
+
 impl Setup {
     /// etcd on this namespace's loopback; `program` may be another one than that of the cache.
     pub fn etcd(&self, program: &Path) -> Command {
+        self.etcd_at(program, Ports::default())
+    }
+
+    /// The same on other ports.
+    pub fn etcd_at(&self, program: &Path, ports: Ports) -> Command {
+        let clients = format!("http://127.0.0.1:{}", ports.etcd);
+        let peers = format!("http://127.0.0.1:{}", ports.peers);
         let mut command = Command::new(program);
+        command.args(["--name=test", "--log-level=warn"]);
         command.args([
-            "--name=test",
-            "--log-level=warn",
-            "--listen-client-urls=http://127.0.0.1:2379",
-            "--advertise-client-urls=http://127.0.0.1:2379",
-            "--listen-peer-urls=http://127.0.0.1:2380",
-            "--initial-advertise-peer-urls=http://127.0.0.1:2380",
-            "--initial-cluster=test=http://127.0.0.1:2380",
+            format!("--listen-client-urls={clients}"),
+            format!("--advertise-client-urls={clients}"),
+            format!("--listen-peer-urls={peers}"),
+            format!("--initial-advertise-peer-urls={peers}"),
+            format!("--initial-cluster=test={peers}"),
         ]);
         command.arg("--data-dir").arg(self.state.join("etcd"));
         command
     }
 
-    /// The API server at 10.244.0.1 and on loopback, port 6443, with the addresses of services.
+    /// The API server at 10.244.0.1 and on loopback, with the addresses of services.
     ///
     /// It listens on every address, and only this network namespace has any.
     pub fn api_server(&self, services: &str) -> Command {
+        self.api_server_at(services, Ports::default())
+    }
+
+    /// The same on other ports.
+    pub fn api_server_at(&self, services: &str, ports: Ports) -> Command {
         let mut command = Command::new(self.programs.join("kube-apiserver"));
         command.args([
-            "--etcd-servers=http://127.0.0.1:2379",
             "--bind-address=0.0.0.0",
             "--advertise-address=10.244.0.1",
-            "--secure-port=6443",
             "--authorization-mode=Node,RBAC",
             "--anonymous-auth=false",
             "--profiling=false",
             "--service-account-issuer=https://kubernetes.default.svc",
             "--allow-privileged=true",
         ]);
-        command.arg(format!("--service-cluster-ip-range={services}"));
+        command.args([
+            format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd),
+            format!("--secure-port={}", ports.api),
+            format!("--service-cluster-ip-range={services}"),
+        ]);
         self.files(
             &mut command,
             &[

@@ -30,7 +30,8 @@ const GONE_FOR: Duration = Duration::from_secs(3600);
 const IN_TIME: Duration = Duration::from_secs(10);
 
 /// What is older than what the bucket has may be the word of a server that lags. When the watch has not
-/// brought anything newer after so long, the cluster's storage was restored: then its word counts.
+/// brought anything newer after so long, the cluster's storage was restored, and we did not see it: then its
+/// word counts.
 const OLD_WORD_COUNTS_AFTER: Duration = Duration::from_secs(120);
 
 /// All of it.
@@ -149,6 +150,7 @@ impl Ledger {
                 self.record(source, record, now);
             }
             Said::Complete(version) => self.complete(source, &version, now),
+            Said::Restored => self.forget_versions(source),
             Said::Broken => kind.healthy = false,
             Said::Healthy => kind.healthy = true,
         }
@@ -320,6 +322,20 @@ impl Ledger {
         if let Some(kind) = self.kinds.get_mut(&source) {
             kind.early = Some(early);
             kind.finish();
+        }
+    }
+
+    /// Versions are of another history from now on: whatever the watch says is newer.
+    fn forget_versions(&mut self, source: Source) {
+        for (key, entry) in &mut self.entries {
+            if key.source == source {
+                entry.version = 0;
+            }
+        }
+        for (key, outstanding) in &mut self.outstanding {
+            if key.source == source && core::mem::take(&mut outstanding.is_old) {
+                self.ready.push_back(key.clone());
+            }
         }
     }
 

@@ -2,15 +2,24 @@
 //!
 //! ```text
 //!   Listing --streamed list, or page after page--> Following(version) --watch--> Following(newer)
-//!      ^------- gone (410), or a list that failed --------|
+//!      ^------- gone (410), or a list that failed --------|  |  ^
+//!      |                                                     |  | a watch that broke
+//!      '------ it is behind what we have seen -------- where is the server?
 //! ```
+//!
+//! A cluster whose storage was restored has another history from the backup on. Its servers accept a watch
+//! from a version that they do not have, say nothing, and later what came after that version: what
+//! happened in between would never be known. So a server that was away, or that another agent watched
+//! before us, is asked for its version first (decision 0055).
 
 use super::failure::{Failure, Kind};
 
 /// A version that the server does not have yet may be one that it is about to have. After so many
-/// refusals in a row it is one of another history: its storage was restored. Servers of 1.37 do not
-/// refuse: they say nothing, not even where they are, until they have the version.
+/// refusals in a row, or watches without a word, it is one of another history.
 const PATIENCE: u32 = 3;
+
+/// A server that so often did not say where it is, is watched all the same.
+const VAGUE: u32 = 5;
 
 /// The next request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +34,8 @@ pub(super) enum Ask {
         /// The server's word for where the page begins.
         token: Option<String>,
     },
+    /// The server's version, of its storage and not of its cache.
+    Newest,
     /// Changes after a version.
     Watch {
         /// The version.
@@ -40,6 +51,10 @@ pub(super) struct Course {
     seen: Option<String>,
     /// How often the server did not know the version yet, or said nothing.
     ahead: u32,
+    /// It may have another history than the one that we followed.
+    doubted: bool,
+    /// How often it did not say where it is.
+    vague: u32,
 }
 
 #[derive(Debug, Default)]
@@ -64,9 +79,38 @@ impl Course {
             Stage::Paging { token } => Ask::Page {
                 token: Some(token.clone()),
             },
+            Stage::Following { .. } if self.doubted => Ask::Newest,
             Stage::Following { version } => Ask::Watch {
                 version: version.clone(),
             },
+        }
+    }
+
+    /// What is followed was told by an earlier agent: complete as of this version.
+    pub(super) fn resumed(&mut self, version: &str) -> Result<(), Failure> {
+        self.listed(version)?;
+        self.doubted = true;
+        Ok(())
+    }
+
+    /// The server is at this version. An error: it cannot have the history that we followed.
+    pub(super) fn newest(&mut self, theirs: &str) -> Result<(), Failure> {
+        (self.doubted, self.vague) = (false, 0);
+        let Stage::Following { version: ours } = &self.stage else {
+            return Ok(());
+        };
+        // Versions are numbers that grow (Kubernetes 1.35 says so; they always were). Others say nothing.
+        let number = |version: &str| version.parse::<u128>().ok();
+        match (number(theirs), number(ours)) {
+            (Some(there), Some(here)) if there < here => {
+                let why = format!("the server is at version {theirs}, and we have seen {ours}");
+                *self = Self {
+                    seen: Some(theirs.to_owned()),
+                    ..Self::default()
+                };
+                Err(Failure::new(Kind::Restored, why))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -86,6 +130,7 @@ impl Course {
         self.stage = Stage::Following {
             version: String::new(),
         };
+        (self.doubted, self.vague) = (false, 0);
         self.moved(version)
     }
 
@@ -105,8 +150,14 @@ impl Course {
         Ok(())
     }
 
-    /// The request failed.
-    pub(super) fn failed(&mut self, kind: Kind) {
+    /// The request failed; `in_time`: after as long as was agreed.
+    pub(super) fn failed(&mut self, kind: Kind, in_time: bool) {
+        if matches!(self.stage, Stage::Following { .. }) {
+            if self.doubted {
+                return self.not_said(kind);
+            }
+            self.doubted = kind != Kind::Ended || !in_time;
+        }
         match (&self.stage, kind) {
             (_, Kind::Ahead) | (Stage::Following { .. }, Kind::Silent) => {
                 self.ahead += 1;
@@ -118,6 +169,25 @@ impl Course {
                 self.stage = Stage::Listing;
             }
             _ => {}
+        }
+    }
+
+    /// The server did not say where it is.
+    fn not_said(&mut self, kind: Kind) {
+        match kind {
+            // It was not asked, or not heard. And a server that starts knows nobody's rights yet: for the
+            // first moments it forbids what it allows a second later.
+            Kind::Connect
+            | Kind::Stream
+            | Kind::Busy
+            | Kind::Untrusted
+            | Kind::Refused(401 | 403) => return,
+            // Nor will it.
+            Kind::Nonsense => self.vague = VAGUE,
+            _ => self.vague += 1,
+        }
+        if self.vague >= VAGUE {
+            (self.doubted, self.vague) = (false, 0);
         }
     }
 }
@@ -156,10 +226,12 @@ mod tests {
             Kind::Busy,
             Kind::Refused(403),
         ] {
-            course.failed(kind);
+            course.failed(kind, false);
+            assert_eq!(course.next(true), Ask::Newest, "{kind:?}");
+            course.newest("9").unwrap();
             assert_eq!(course.next(true), watch("9"), "{kind:?}");
         }
-        course.failed(Kind::Gone);
+        course.failed(Kind::Gone, false);
         assert_eq!(course.next(true), list("9"), "and not back in time");
     }
 
@@ -169,7 +241,7 @@ mod tests {
         assert_eq!(course.next(false), page(None));
         assert!(!course.page("7", Some("more".to_owned())).unwrap());
         assert_eq!(course.next(false), page(Some("more")));
-        course.failed(Kind::Gone);
+        course.failed(Kind::Gone, false);
         assert_eq!(course.next(false), page(None), "the token is too old");
         course.page("8", Some("more".to_owned())).unwrap();
         assert!(course.page("8", Some(String::new())).unwrap());
@@ -177,14 +249,85 @@ mod tests {
     }
 
     #[test]
+    fn a_watch_that_ends_in_time_is_not_doubted() {
+        let mut course = Course::default();
+        course.listed("7").unwrap();
+        course.failed(Kind::Ended, true);
+        assert_eq!(course.next(true), watch("7"));
+        course.failed(Kind::Ended, false);
+        assert_eq!(course.next(true), Ask::Newest);
+        // What an earlier agent left is, and what was just listed is not.
+        course.listed("8").unwrap();
+        assert_eq!(course.next(true), watch("8"));
+        course.resumed("8").unwrap();
+        assert_eq!(course.next(true), Ask::Newest);
+    }
+
+    #[test]
+    fn a_server_that_is_behind_has_another_history() {
+        for (theirs, known) in [("99", "100"), ("9", "10"), ("1", "340282366920938463463")] {
+            let mut course = Course::default();
+            course.resumed(known).unwrap();
+            let failure = course.newest(theirs).unwrap_err();
+            assert_eq!(failure.kind, Kind::Restored);
+            course.failed(failure.kind, false);
+            assert_eq!(course.next(true), list(theirs), "not of an older state");
+            course.listed(theirs).unwrap();
+            assert_eq!(course.next(true), watch(theirs));
+        }
+        for theirs in ["100", "101", "1000", "", "what"] {
+            let mut course = Course::default();
+            course.resumed("100").unwrap();
+            course.newest(theirs).unwrap();
+            assert_eq!(course.next(true), watch("100"), "{theirs:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_does_not_say_where_it_is_is_watched() {
+        let mut course = Course::default();
+        course.resumed("7").unwrap();
+        let unheard = [
+            Kind::Connect,
+            Kind::Stream,
+            Kind::Busy,
+            Kind::Untrusted,
+            Kind::Refused(403),
+        ];
+        for kind in unheard {
+            for _ in 0..=VAGUE {
+                course.failed(kind, false);
+                assert_eq!(course.next(true), Ask::Newest, "{kind:?}");
+            }
+        }
+        for _ in 1..VAGUE {
+            course.failed(Kind::Refused(503), false);
+            assert_eq!(course.next(true), Ask::Newest);
+        }
+        course.failed(Kind::Refused(503), false);
+        assert_eq!(course.next(true), watch("7"), "for want of a better one");
+        course.resumed("7").unwrap();
+        course.failed(Kind::Nonsense, false);
+        assert_eq!(course.next(true), watch("7"), "it never will");
+    }
+
+    /// The watch fails like this, on a server that does not say where it is.
+    fn fail(course: &mut Course, kind: Kind) {
+        course.failed(kind, false);
+        if course.next(true) == Ask::Newest {
+            course.failed(Kind::Nonsense, false);
+        }
+    }
+
+    #[test]
     fn a_version_of_another_history_is_given_up() {
         let mut course = Course::default();
         course.listed("900").unwrap();
         for _ in 1..PATIENCE {
-            course.failed(Kind::Ahead);
+            fail(&mut course, Kind::Ahead);
             assert_eq!(course.next(true), watch("900"), "the server may lag");
         }
-        course.failed(Kind::Ahead);
+        fail(&mut course, Kind::Ahead);
         assert_eq!(course.next(true), list("0"));
     }
 
@@ -194,14 +337,14 @@ mod tests {
         course.listed("900").unwrap();
         for version in ["901", "902"] {
             for _ in 1..PATIENCE {
-                course.failed(Kind::Silent);
+                fail(&mut course, Kind::Silent);
             }
             course.moved(version).unwrap();
             assert_eq!(course.next(true), watch(version), "it spoke in between");
         }
         for _ in 0..PATIENCE {
             assert_eq!(course.next(true), watch("902"));
-            course.failed(Kind::Silent);
+            fail(&mut course, Kind::Silent);
         }
         assert_eq!(course.next(true), list("0"));
     }

@@ -27,6 +27,8 @@ pub(super) enum Kind {
     Gone,
     /// The version from which we want to go on is one that the server does not have yet.
     Ahead,
+    /// The server is behind the version from which we want to go on: its storage was restored.
+    Restored,
     /// The server does not stream lists.
     NoStreamedLists,
     /// The answer is not what the API says.
@@ -129,6 +131,7 @@ impl Failure {
             Kind::Refused(_) => "server",
             Kind::Gone => "gone",
             Kind::Ahead => "ahead",
+            Kind::Restored => "restored",
             Kind::NoStreamedLists => "no-streaming-lists",
             Kind::Nonsense => "nonsense",
         }

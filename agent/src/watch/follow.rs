@@ -7,7 +7,7 @@ use super::{
     failure::{Failure, Kind},
     journal::{Journal, Record, What},
     judge::judge,
-    pause::Pauses,
+    pause::{Pauses, is_in_time},
     transport::Wanted,
 };
 use crate::{
@@ -96,11 +96,12 @@ impl Follower {
             let outcome = match self.course.next(streams) {
                 Ask::Page { token } => self.page(token).await?,
                 Ask::StreamedList { since } => self.watch(&since, true, due).await?,
+                Ask::Newest => self.newest().await?,
                 Ask::Watch { version } => self.watch(&version, false, due).await?,
             };
             let Err(failure) = outcome else { continue };
-            self.course.failed(failure.kind);
             let lived = began.elapsed();
+            self.course.failed(failure.kind, is_in_time(lived, due));
             self.tell(&failure).await?;
             let pause = pauses.after(&failure, lived, due);
             sleep(pause.least).await;
@@ -145,7 +146,7 @@ impl Follower {
                 self.send(event, None).await?;
             }
         }
-        self.resuming = self.course.listed(&kept.version).is_ok();
+        self.resuming = self.course.resumed(&kept.version).is_ok();
         Ok(())
     }
 
@@ -191,6 +192,21 @@ impl Follower {
             Ok(false) => Ok(Ok(())),
             Err(failure) => Ok(Err(failure)),
         }
+    }
+
+    /// Asks whether the server still has the history that we followed.
+    async fn newest(&mut self) -> Result<Outcome> {
+        let text = match self.wanted.newest(&self.watches.client).await {
+            Ok(text) => text,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        self.reached();
+        let outcome = decode::page(&text)
+            .and_then(|page| self.course.newest(&page.metadata.resource_version));
+        if matches!(&outcome, Err(failure) if failure.kind == Kind::Restored) {
+            self.watches.relay_on(self.source, Said::Restored).await?;
+        }
+        Ok(outcome)
     }
 
     /// Opens a watch and passes on what comes until it ends; that is a failure too.

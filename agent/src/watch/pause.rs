@@ -44,7 +44,7 @@ impl Pauses {
         let cap = if dear { DEAR } else { CHEAP };
         let doubled = FIRST.saturating_mul(2_u32.saturating_pow(self.failures));
         self.failures = self.failures.saturating_add(1);
-        let in_time = lived.saturating_add(EARLY) >= due;
+        let in_time = is_in_time(lived, due);
         let spread = match failure.kind {
             Kind::Silent | Kind::NoStreamedLists => Duration::ZERO,
             Kind::Ended if in_time => Duration::ZERO,
@@ -56,6 +56,11 @@ impl Pauses {
             can_be_cut: !dear && failure.retry_after.is_none(),
         }
     }
+}
+
+/// Whether a watch that has `lived` so long was ended as was agreed.
+pub(super) fn is_in_time(lived: Duration, due: Duration) -> bool {
+    lived.saturating_add(EARLY) >= due
 }
 
 #[cfg(test)]

@@ -17,6 +17,12 @@ use std::io;
 /// Objects in a page: what is held in memory of a list at once.
 const PAGE: u32 = 500;
 
+/// Selects one key, of namespaces or of what is in them, whatever stands under it: preferably nothing.
+const ONE_KEY: [&str; 2] = [
+    "metadata.name=nss-k8s-no-such-namespace",
+    "metadata.namespace=default,metadata.name=nss-k8s-nothing",
+];
+
 /// Of an error's text.
 const LONGEST_ERROR: usize = 64 * 1024;
 
@@ -49,10 +55,17 @@ impl Wanted {
             true => request.list_metadata(&params),
             false => request.list(&params),
         };
-        let response = send(client, request, false).await?;
-        let text = response.into_body().collect().await;
-        let text = text.map_err(|error| Failure::new(Kind::Stream, one_line(&error)))?;
-        Ok(text.to_bytes().into())
+        text(send(client, request, false).await?).await
+    }
+
+    /// Asks for the version of the server's storage: by a list of one key, which a server looks up as it is, and
+    /// without a `resourceVersion`, so that it is not the version of a cache that lags.
+    pub(super) async fn newest(&self, client: &Client) -> Result<Vec<u8>, Failure> {
+        // Metadata is enough of namespaces alone.
+        let selector = ONE_KEY[usize::from(!self.only_metadata)];
+        let params = ListParams::default().fields(selector);
+        let request = Request::new(self.path).list_metadata(&params);
+        text(send(client, request, false).await?).await
     }
 
     /// Opens a watch that the server is to end after `due`; a list comes first if it is `streamed`.
@@ -85,6 +98,13 @@ impl Wanted {
             })
         }))
     }
+}
+
+/// The text of an answer.
+async fn text(response: Response<Body>) -> Result<Vec<u8>, Failure> {
+    let text = response.into_body().collect().await;
+    let text = text.map_err(|error| Failure::new(Kind::Stream, one_line(&error)))?;
+    Ok(text.to_bytes().into())
 }
 
 /// Sends a request; a refusal is a failure.

@@ -2,7 +2,7 @@
 
 use crate::{
     Rig,
-    api::{Api, NAMESPACES, SERVICES, SLICES},
+    api::{Api, NAMESPACES, SERVICES, SLICES, is_question},
     service, slice,
     support::{Place, wait},
 };
@@ -34,6 +34,7 @@ impl Rig {
     fn lists(&self) -> Vec<String> {
         let script = self.api.script();
         let asked = script.times.iter().map(|(_, asked)| asked);
+        let asked = asked.filter(|asked| !is_question(asked));
         let lists = asked
             .filter(|asked| asked.contains("sendInitialEvents") || !asked.contains("watch=true"));
         let mut paths: Vec<_> = lists
@@ -74,6 +75,20 @@ fn the_next_agent_lists_what_the_server_has_forgotten() {
     rig.wait_for("b", "10.0.0.2");
     rig.wait_for("a", "pass(ask-miss)");
     assert_eq!(rig.lists(), [SERVICES]);
+}
+
+/// The cluster's storage was restored while no agent was there.
+#[test]
+fn the_next_agent_lists_what_has_another_history() {
+    let rig = restarted(&[], |api, _| {
+        let mut script = api.script();
+        script.restored = Some(1);
+        script.take(SERVICES, "a");
+        script.replace(SERVICES, service("b", "10.0.0.2"));
+    });
+    rig.wait_for("b", "10.0.0.2");
+    rig.wait_for("a", "pass(ask-miss)");
+    assert!(rig.lists().contains(&SERVICES.to_owned()));
 }
 
 #[test]

@@ -54,6 +54,9 @@ pub(crate) struct Script {
     /// A watch that resumes from a version above this is answered with 504, as by a server whose
     /// storage was restored.
     pub(crate) newest: Option<u64>,
+    /// Its storage was restored: it is at this version, and a watch that resumes from a later one is
+    /// accepted and told nothing before versions have caught up.
+    pub(crate) restored: Option<u64>,
     /// The Lease of publishers.
     pub(crate) lease: Option<Value>,
     /// Every path and method asked for.
@@ -278,6 +281,17 @@ async fn answer(
         let all = all.filter(|(_, object)| selects(&uri.to_string(), object));
         all.map(|(_, object)| object.clone()).collect::<Vec<_>>()
     };
+    if is_question(&uri.to_string()) {
+        // Who does not have what it is asked for does not know where it is, either.
+        let version = match script.newest {
+            Some(_) => String::new(),
+            None => script.restored.unwrap_or(script.version).to_string(),
+        };
+        return reply(&json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
+            "metadata": {"resourceVersion": version}, "items": [],
+        }));
+    }
     if !query.contains("watch=true") {
         let mut items = wanted(&script);
         let from = parameter(query, "continue").unwrap_or(0);
@@ -329,6 +343,11 @@ async fn answer(
     }
     script.streams.push((uri.to_string(), sender));
     Body::from_stream(receiver.map(Ok::<_, Infallible>)).into_response()
+}
+
+/// Whether a request asks for no more than the server's version: a list of one object by its name.
+pub(crate) fn is_question(asked: &str) -> bool {
+    asked.contains("fieldSelector=") && !asked.contains("watch=true")
 }
 
 /// The number that a parameter of a request has.

@@ -9,7 +9,11 @@ use crate::{
 use anyhow::Result;
 use core::pin::pin;
 use futures::AsyncBufReadExt;
-use kube::{Client, api::WatchParams, core::Request};
+use kube::{
+    Client,
+    api::{ListParams, WatchParams},
+    core::Request,
+};
 use nss_k8s_tests::choices::Choices;
 use std::{
     sync::atomic::Ordering::Relaxed,
@@ -87,7 +91,14 @@ impl Watch {
         loop {
             let began = Instant::now();
             let due = 240 + choices.below(60) as u32;
-            let ended = self.follow(due).await;
+            let ended = match self.listed {
+                // Nearly every watch that ends here was broken off.
+                true if failures > 0 => match self.ask().await {
+                    Ok(()) => self.follow(due).await,
+                    Err(ended) => ended,
+                },
+                _ => self.follow(due).await,
+            };
             let dear = !matches!(ended, Ended::Away);
             if matches!(ended, Ended::Gone) {
                 self.listed = false;
@@ -101,6 +112,22 @@ impl Watch {
             let longest = Duration::from_secs(1 << failures.min(5)).min(cap);
             failures += 1;
             sleep(part_of(&mut choices, longest)).await;
+        }
+    }
+
+    /// Asks for the server's version, as an agent does before it goes on; what it is does not matter here.
+    async fn ask(&self) -> Result<(), Ended> {
+        let one_key = match self.only_metadata {
+            true => "metadata.name=nss-k8s-no-such-namespace",
+            false => "metadata.namespace=default,metadata.name=nss-k8s-nothing",
+        };
+        let params = ListParams::default().fields(one_key);
+        let request = Request::new(self.path).list_metadata(&params);
+        let request = request.map_err(|_| Ended::Refused)?;
+        match self.client.request_text(request).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(_)) => Err(Ended::Refused),
+            Err(_) => Err(Ended::Away),
         }
     }
 

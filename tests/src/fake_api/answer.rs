@@ -40,6 +40,7 @@ pub(super) async fn answer(
         .collect();
     let is = |name: &str| query.get(name).is_some_and(|value| value == "true");
     let request = match (is("watch"), is("sendInitialEvents")) {
+        (false, _) if query.contains_key("fieldSelector") => Request::Newest,
         (false, _) => Request::Page,
         (true, true) => Request::StreamedList,
         (true, false) => Request::Watch,
@@ -85,6 +86,13 @@ pub(super) async fn answer(
         selector,
     };
     match request {
+        Request::Newest => {
+            let version = shared.store().version;
+            let text = format!(
+                r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{{"resourceVersion":"{version}"}},"items":[]}}"#
+            );
+            json_of(text.into())
+        }
         Request::Page => {
             if !metadata {
                 wanted.form = Form::Item;

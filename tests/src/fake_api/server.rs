@@ -30,6 +30,8 @@ const BOOKMARKS: Duration = Duration::from_secs(60);
 pub enum Request {
     /// A page of a list.
     Page,
+    /// The version of the storage: a list of one object by its name.
+    Newest,
     /// A list as a stream, which goes on as a watch.
     StreamedList,
     /// Changes after a version.

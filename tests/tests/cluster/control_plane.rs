@@ -3,11 +3,16 @@
 use crate::{api::Api, installed, objects::Namespace};
 use anyhow::{Context, Result, bail};
 pub(crate) use nss_k8s_tests::process::{Process, until, until_within};
-use nss_k8s_tests::{artifacts, control_plane::Setup, fleet};
+use nss_k8s_tests::{
+    artifacts,
+    control_plane::{Ports, Setup},
+    fleet,
+};
 use serde_json::{Value, json};
 use std::{
-    env,
-    path::PathBuf,
+    env, fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::Instant,
@@ -32,16 +37,18 @@ pub(crate) fn shared() -> MutexGuard<'static, ControlPlane> {
     }
 }
 
-/// The three running programs, and clients of the API server.
+/// The running programs, and clients of the API server.
 pub(crate) struct ControlPlane {
     /// A client that may do everything.
     pub(crate) administrator: Api,
     /// A client with the agent's rights.
     pub(crate) agent: Api,
     setup: Setup,
+    ports: Ports,
     server: Process,
-    _etcd: Process,
-    controllers: Process,
+    etcd: Process,
+    /// The shared one has them.
+    controllers: Option<Process>,
 }
 
 impl ControlPlane {
@@ -52,27 +59,71 @@ impl ControlPlane {
             state: setting("NSS_K8S_CLUSTER_STATE")?,
             programs: setting("NSS_K8S_CLUSTER_PROGRAMS")?,
         };
-        let etcd = start_etcd(&setup)?;
-        let administrator = Api::connect(&setup.state.join("pki/administrator.kubeconfig"))?;
-        let agent = Api::connect(&setup.state.join("pki/agent.kubeconfig"))?;
-        let server = start_server(&setup)?;
-        wait_until_ready(&administrator)?;
+        let mut plane = Self::serve(setup, Ports::default())?;
         let ready = began.elapsed();
-        let controllers = start_controllers(&setup)?;
-        let plane = Self {
-            administrator,
-            agent,
-            setup,
-            server,
-            _etcd: etcd,
-            controllers,
-        };
+        plane.controllers = Some(start_controllers(&plane.setup)?);
         plane.furnish()?;
         println!(
             "control plane: API server ready after {ready:.1?}, controllers after {:.1?}",
             began.elapsed()
         );
         Ok(plane)
+    }
+
+    /// One of the caller's own beside the shared one, with no more in it than the agent needs: no
+    /// controllers, so that nobody writes what the caller has not written.
+    pub(crate) fn alone(name: &str) -> Result<Self> {
+        let shared = setting("NSS_K8S_CLUSTER_STATE")?;
+        let state = shared.join(name);
+        fs::create_dir_all(state.join("pki"))?;
+        // They outlive a run that fails with those of the shared one.
+        let logs = shared.join("logs").join(name);
+        fs::create_dir(&logs)?;
+        symlink(logs, state.join("logs"))?;
+        let usual = Ports::default();
+        let ports = Ports {
+            etcd: usual.etcd + 10_000,
+            peers: usual.peers + 10_000,
+            api: usual.api + 10_000,
+        };
+        for file in fs::read_dir(shared.join("pki"))? {
+            let file = file?;
+            let ours = state.join("pki").join(file.file_name());
+            match file.path().extension().is_some_and(|it| it == "kubeconfig") {
+                true => {
+                    let text = fs::read_to_string(file.path())?;
+                    let port = |ports: Ports| format!(":{}", ports.api);
+                    fs::write(ours, text.replace(&port(usual), &port(ports)))?;
+                }
+                false => symlink(file.path(), ours)?,
+            }
+        }
+        let setup = Setup {
+            state,
+            programs: setting("NSS_K8S_CLUSTER_PROGRAMS")?,
+        };
+        let plane = Self::serve(setup, ports)?;
+        plane.allow_agent()?;
+        plane.name_cluster_dns()?;
+        Ok(plane)
+    }
+
+    /// etcd and an API server that is ready.
+    fn serve(setup: Setup, ports: Ports) -> Result<Self> {
+        let etcd = start_etcd(&setup, ports)?;
+        let administrator = Api::connect(&setup.state.join("pki/administrator.kubeconfig"))?;
+        let agent = Api::connect(&setup.state.join("pki/agent.kubeconfig"))?;
+        let server = start_server(&setup, ports)?;
+        wait_until_ready(&administrator)?;
+        Ok(Self {
+            administrator,
+            agent,
+            setup,
+            ports,
+            server,
+            etcd,
+            controllers: None,
+        })
     }
 
     /// The kubeconfig of the agent.
@@ -100,6 +151,11 @@ impl ControlPlane {
         self.setup.log(name)
     }
 
+    /// Where a copy of etcd's data may lie.
+    pub(crate) fn storage_copy(&self) -> PathBuf {
+        self.setup.state.join("etcd-copy")
+    }
+
     /// Kills the API server, as a crash would.
     pub(crate) fn crash_server(&mut self) -> Result<()> {
         self.server.kill()
@@ -108,10 +164,12 @@ impl ControlPlane {
     /// Starts the API server again and waits until it serves. The controllers start anew too: left
     /// alone they would wait ever longer between two tries, for up to a minute.
     pub(crate) fn restart_server(&mut self) -> Result<()> {
-        self.server = start_server(&self.setup)?;
+        self.server = start_server(&self.setup, self.ports)?;
         wait_until_ready(&self.administrator)?;
-        self.controllers.kill()?;
-        self.controllers = start_controllers(&self.setup)?;
+        if let Some(controllers) = &mut self.controllers {
+            controllers.kill()?;
+            *controllers = start_controllers(&self.setup)?;
+        }
         Ok(())
     }
 
@@ -124,15 +182,26 @@ impl ControlPlane {
         Process::start(&mut self.setup.kwok(), self.setup.log("kwok"))
     }
 
+    /// Ends the API server, and etcd in an orderly way, for as long as `work` takes with etcd's data.
+    pub(crate) fn without_servers(&mut self, work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        // Asked to end, it would wait for its watches for a minute.
+        self.crash_server()?;
+        self.etcd.signal(libc::SIGTERM)?;
+        self.etcd.wait()?;
+        work(&self.setup.state.join("etcd"))?;
+        self.etcd = start_etcd(&self.setup, self.ports)?;
+        self.restart_server()
+    }
+
     /// Makes etcd forget every revision but the newest; returns that one.
     pub(crate) fn compact(&self) -> Result<String> {
-        let range = etcd_call("range", r#"{"key":"AA==","limit":1}"#)?;
+        let range = self.etcd_call("range", r#"{"key":"AA==","limit":1}"#)?;
         let revision = range["header"]["revision"]
             .as_str()
             .context("no revision")?
             .to_owned();
         let order = format!(r#"{{"revision":"{revision}","physical":true}}"#);
-        let done = etcd_call("compaction", &order)?;
+        let done = self.etcd_call("compaction", &order)?;
         if done["error"].is_string() {
             bail!("compaction: {done}");
         }
@@ -178,8 +247,29 @@ impl ControlPlane {
         Ok(made)
     }
 
-    /// What every cluster has: the agent's rights, a node, the cluster DNS Service.
-    fn furnish(&self) -> Result<()> {
+    /// One call of etcd's JSON gateway.
+    fn etcd_call(&self, method: &str, body: &str) -> Result<Value> {
+        let port = self.ports.etcd;
+        let output = Command::new("curl")
+            .args([
+                "--silent",
+                "--show-error",
+                "--max-time",
+                "10",
+                "--data",
+                body,
+            ])
+            .arg(format!("http://127.0.0.1:{port}/v3/kv/{method}"))
+            .output()
+            .context("curl")?;
+        if !output.status.success() {
+            bail!("etcd {method}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Gives the agent's user the rights that the chart gives it.
+    fn allow_agent(&self) -> Result<()> {
         let api = &self.administrator;
         api.create(
             "/apis/rbac.authorization.k8s.io/v1/clusterroles",
@@ -196,6 +286,13 @@ impl ControlPlane {
                 "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": AGENT_USER}],
             }),
         )?;
+        Ok(())
+    }
+
+    /// What every cluster has: the agent's rights, a node, the cluster DNS Service.
+    fn furnish(&self) -> Result<()> {
+        self.allow_agent()?;
+        let api = &self.administrator;
         api.create("/api/v1/nodes", &json!({"metadata": {"name": "node-1"}}))?;
         // The finalizer of a namespace and the account in it are the controllers' first deeds.
         until("the controllers to work", || {
@@ -203,7 +300,12 @@ impl ControlPlane {
                 .get("/api/v1/namespaces/kube-system/serviceaccounts/default")
                 .ok())
         })?;
-        api.create(
+        self.name_cluster_dns()
+    }
+
+    /// Creates the Service of the cluster DNS.
+    fn name_cluster_dns(&self) -> Result<()> {
+        self.administrator.create(
             "/api/v1/namespaces/kube-system/services",
             &json!({
                 "metadata": {"name": "kube-dns", "labels": {"k8s-app": "kube-dns"}},
@@ -230,13 +332,13 @@ fn agent_rules() -> Result<Value> {
     Ok(role.context("no ClusterRole is installed")?["rules"].clone())
 }
 
-fn start_etcd(setup: &Setup) -> Result<Process> {
-    let mut command = setup.etcd(&setting("NSS_K8S_CLUSTER_ETCD")?);
+fn start_etcd(setup: &Setup, ports: Ports) -> Result<Process> {
+    let mut command = setup.etcd_at(&setting("NSS_K8S_CLUSTER_ETCD")?, ports);
     Process::start(&mut command, setup.log("etcd"))
 }
 
-fn start_server(setup: &Setup) -> Result<Process> {
-    let mut command = setup.api_server("10.96.0.0/16,fd00:96::/112");
+fn start_server(setup: &Setup, ports: Ports) -> Result<Process> {
+    let mut command = setup.api_server_at("10.96.0.0/16,fd00:96::/112", ports);
     let audit = artifacts::fixture("cluster/audit.yaml");
     command.arg(format!("--audit-policy-file={}", audit.display()));
     let record = setup.state.join("logs/audit.json");
@@ -255,26 +357,6 @@ fn wait_until_ready(api: &Api) -> Result<()> {
     until("the API server to be ready", || {
         Ok(api.ready().then_some(()))
     })
-}
-
-/// One call of etcd's JSON gateway.
-fn etcd_call(method: &str, body: &str) -> Result<Value> {
-    let output = Command::new("curl")
-        .args([
-            "--silent",
-            "--show-error",
-            "--max-time",
-            "10",
-            "--data",
-            body,
-        ])
-        .arg(format!("http://127.0.0.1:2379/v3/kv/{method}"))
-        .output()
-        .context("curl")?;
-    if !output.status.success() {
-        bail!("etcd {method}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// A path that run.sh gives.

@@ -65,9 +65,7 @@ fn away(name: &str, end: impl FnOnce(Agent) -> Result<()>) -> Result<()> {
         doors.expect(&gone_name, NxDomain)?;
     }
     let asked = audit::requests(&plane.audit_log())?.split_off(before);
-    let listed = asked
-        .iter()
-        .find(|one| one.verb == "list" || one.is_streaming_list());
+    let listed = asked.iter().find(|one| one.is_list());
     ensure!(
         listed.is_none(),
         "it goes on from what the agent before it kept: {listed:?}"
@@ -185,11 +183,9 @@ fn compacted_history_is_listed_again() -> Result<()> {
     // It did list again: resuming its watches could not have told it.
     until("a new list of the services", || {
         let asked = audit::requests(&plane.audit_log())?.split_off(before);
-        let listed = asked.iter().any(|one| {
-            one.resource == "/services"
-                && (one.verb == "list" || one.is_streaming_list())
-                && one.status == 200
-        });
+        let listed = asked
+            .iter()
+            .any(|one| one.resource == "/services" && one.is_list() && one.status == 200);
         Ok(listed.then_some(()))
     })?;
     let asked = steady.stop()?;

@@ -43,5 +43,6 @@ mod options;
 mod pods;
 mod preflight;
 mod recordings;
+mod restored;
 mod startup;
 mod verify;

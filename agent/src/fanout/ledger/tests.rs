@@ -224,6 +224,26 @@ fn the_word_of_a_restored_cluster_counts_after_a_while() {
 }
 
 #[test]
+fn the_word_of_a_cluster_that_is_known_to_be_restored_counts_at_once() {
+    let mut bucket = Bucket::default();
+    let mut rig = Rig::new(&bucket);
+    rig.list(900, [service("a", 800, "10.0.0.1")]);
+    rig.write(&mut bucket);
+    // One that waits already does so no more.
+    rig.say(Said::Record(service("a", 40, "10.0.0.2")));
+    assert!(rig.ledger.next().is_none());
+    rig.say(Said::Restored);
+    rig.write(&mut bucket);
+    assert_eq!(bucket.there(), versions(&[("a", 40)]));
+    rig.list(900, [service("a", 800, "10.0.0.1")]);
+    rig.write(&mut bucket);
+    rig.say(Said::Restored);
+    rig.list(50, [service("a", 41, "10.0.0.3")]);
+    rig.write(&mut bucket);
+    assert_eq!(bucket.there(), versions(&[("a", 41)]));
+}
+
+#[test]
 fn what_changes_while_it_is_written_is_written_again() {
     let mut bucket = Bucket::default();
     let mut rig = Rig::new(&bucket);
