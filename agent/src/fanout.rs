@@ -45,7 +45,8 @@
 //!
 //! ```json
 //! {"format": 1, "publisher": "nss-k8s-publish-7d4b-x2x", "term": 3, "beat_millis": 10000, "floor": 4711,
-//!  "kinds": {"namespaces": {"selector": null, "complete": true, "followed": true}}}
+//!  "kinds": {"namespaces": {"selector": null, "complete": true, "followed": true}},
+//!  "terms": [{"word": "5b1e04c27a90d3f6", "since": 12}, {"word": "0c9d33f81e5a7b24", "since": 4690}]}
 //! ```
 //!
 //! * `format`: of the records. An agent of another format does not use the bucket.
@@ -56,6 +57,12 @@
 //!   `complete`: the bucket has held a whole list of this kind. It stays so while a publisher lists again
 //!   and when another one takes over: differences are applied then. `followed`: the watch works, and what
 //!   it said is in the bucket. While it is false agents keep what they have, and its age grows.
+//!
+//! * `terms`: the last terms of publishers, each with a random word and the sequence number from which on it
+//!   wrote. Who knows the bucket up to a number knows the word of the term in which that was. When that term is
+//!   not among these, or the one after it began at or before that number, then the bucket was restored
+//!   from a backup, and all of it is read again. A publisher begins another term when what it reads or
+//!   writes has a lower number than what it has written.
 //!
 //! # Who may write
 //!

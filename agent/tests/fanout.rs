@@ -18,6 +18,10 @@ mod leaders;
 mod nats;
 #[path = "fanout/permissions.rs"]
 mod permissions;
+#[path = "fanout/replicas.rs"]
+mod replicas;
+#[path = "fanout/restored.rs"]
+mod restored;
 #[path = "fanout/security.rs"]
 mod security;
 #[path = "support/place.rs"]

@@ -12,7 +12,7 @@ use super::{
     metrics::{Feed, Followed},
     nats::{self, Bucket},
     reader::{Ended, Reader, Start},
-    state::{State, Unfit},
+    state::{Place, State, Unfit},
 };
 use crate::{
     config::Config,
@@ -48,8 +48,8 @@ pub struct Follower {
     pub(super) figures: Followed,
     server: Server,
     jitter: Duration,
-    /// What the model knows: which bucket, and everything up to which sequence number.
-    pub(super) position: Option<(String, u64)>,
+    /// What the model knows: which bucket, and everything up to which place.
+    pub(super) position: Option<(String, Place)>,
 }
 
 /// A bucket that can be followed.
@@ -133,7 +133,9 @@ impl Follower {
             remove(&Watches::journals(&self.base));
             let start = match (&self.position, begins) {
                 (Some((identity, after)), _) if *identity == opening.bucket.identity() => {
-                    Start::GoOn { after: *after }
+                    Start::GoOn {
+                        after: after.clone(),
+                    }
                 }
                 (None, true) => Start::Restore,
                 _ => Start::Replay,

@@ -8,7 +8,7 @@ use super::{
     metrics::Published,
     nats::{self, Bucket, Written},
     record::{self, Flaw},
-    state::State,
+    state::{self, State},
 };
 use crate::{
     cli::PublishArgs,
@@ -22,8 +22,11 @@ use crate::{
 };
 use anyhow::{Context, Result, anyhow, bail};
 use async_nats::Client;
+use core::hash::BuildHasher;
 use futures::{StreamExt, stream::FuturesUnordered};
 use std::{
+    hash::RandomState,
+    process,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -127,6 +130,8 @@ struct Term {
     state: State,
     /// Of the state record.
     revision: u64,
+    /// Of all that was written in this term.
+    latest: u64,
 }
 
 /// What became of a record that was sent.
@@ -185,6 +190,7 @@ impl Publisher {
         };
         if let Some(before) = before {
             state.floor = before.floor;
+            state.terms = before.terms;
             let others = u64::from(before.publisher != self.identity);
             state.term = term.max(before.term.saturating_add(others));
             for source in &sources {
@@ -193,11 +199,16 @@ impl Publisher {
                 }
             }
         }
+        // The last as of when the bucket was opened: nothing of this term was written before.
+        let since = bucket.last().saturating_add(1);
+        let word = format!("{:016x}", RandomState::new().hash_one(process::id()));
+        state.begin_term(state::Term { word, since });
         let mut term = Term {
             bucket,
             ledger,
             state,
             revision: found.map_or(0, |found| found.revision),
+            latest: 0,
         };
         term.state.kinds = term.ledger.kinds(Instant::now(), false);
         if !term.beat().await? {
@@ -284,6 +295,7 @@ impl Publisher {
         match sent {
             Sent::Yes(write, revision) => {
                 self.figures.records.inc();
+                term.latest = term.latest.max(revision);
                 term.ledger.settle(write, revision, now);
             }
             Sent::Other(key, found) => {
@@ -313,9 +325,10 @@ impl Term {
     async fn beat(&mut self) -> Result<bool> {
         loop {
             let value = self.state.to_bytes();
+            let before = self.latest.max(self.revision);
             match self.bucket.write(key::STATE, value, self.revision).await {
-                // Sequence numbers only grow, unless it is another bucket.
-                Written::Yes(revision) if revision <= self.revision => {
+                // Sequence numbers only grow, unless it is another bucket, or one from a backup.
+                Written::Yes(revision) if revision <= before => {
                     bail!("the bucket has another history")
                 }
                 Written::Yes(revision) => {
@@ -334,6 +347,9 @@ impl Term {
             let theirs = State::parse(&found.value).ok().filter(|it| !is_ours(it));
             if theirs.is_some_and(|state| state.term > self.state.term) {
                 return Ok(false);
+            }
+            if found.revision < self.revision {
+                bail!("the bucket has another history");
             }
             if found.revision == self.revision {
                 bail!("cannot write the state record");

@@ -5,7 +5,7 @@ use super::{
     follower::{Follower, Opening, journals},
     key::{self, Key},
     record,
-    state::State,
+    state::{Place, State},
 };
 use crate::{
     jitter,
@@ -19,15 +19,18 @@ use futures::StreamExt;
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use tokio::time::timeout_at;
 
+/// Why a bucket is read again whose sequence numbers stand for something else now.
+const RESTORED: &str = "it was restored from a backup";
+
 /// What the model knows already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Start {
     /// Nothing, or what another feed told it: all of the bucket is read.
     Replay,
     /// Perhaps what an earlier agent kept.
     Restore,
-    /// Everything up to this sequence number.
-    GoOn { after: u64 },
+    /// Everything up to this place.
+    GoOn { after: Place },
 }
 
 /// Why the bucket is no longer read.
@@ -85,13 +88,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads until that makes no sense any more; why, and up to where the model knows everything.
-    pub(super) async fn read(mut self, start: Start) -> (Ended, Option<(String, u64)>) {
+    pub(super) async fn read(mut self, start: Start) -> (Ended, Option<(String, Place)>) {
         let ended = match self.try_read(start).await {
             Ok(ended) => ended,
             Err(error) => Ended::Gone(error),
         };
         let knows = !self.listing && !matches!(ended, Ended::Again(_));
-        let position = knows.then(|| (self.opening.bucket.identity(), self.position));
+        let position = knows.then(|| (self.opening.bucket.identity(), self.place()));
         (ended, position)
     }
 
@@ -105,7 +108,11 @@ impl<'a> Reader<'a> {
                 for (_, journal) in &mut self.journals {
                     let _told = journal.restore();
                 }
-                Some(after)
+                if !self.opening.state.holds(&after) {
+                    self.listing = true;
+                    return Ok(Ended::Again(RESTORED));
+                }
+                Some(after.sequence)
             }
         };
         let last = self.opening.bucket.last();
@@ -190,6 +197,11 @@ impl<'a> Reader<'a> {
                     self.listing = true;
                     return Ok(Ended::Again("it does not go back so far"));
                 }
+                // While all of it is read, what is told is of the history that is there.
+                if !self.listing && !state.holds(&self.place()) {
+                    self.listing = true;
+                    return Ok(Ended::Again(RESTORED));
+                }
                 let beat = state.beat();
                 let is_followed = self.sources.iter().all(|it| state.is_followed(*it));
                 pulse.beat(beat, is_followed, Instant::now());
@@ -210,10 +222,14 @@ impl<'a> Reader<'a> {
             let Some(kept) = journal.restore() else {
                 return Ok(None);
             };
-            let Ok(sequence) = kept.version.parse::<u64>() else {
+            let Some(place) = Place::parse(&kept.version) else {
                 return Ok(None);
             };
-            all.push((sequence, kept));
+            if !self.opening.state.holds(&place) {
+                tracing::info!("what was kept of the bucket is of another history");
+                return Ok(None);
+            }
+            all.push((place.sequence, kept));
         }
         // A kind's journal goes to the last record or beat that came: the first that is missing in any.
         let Some(after) = all.iter().map(|(sequence, _)| *sequence).min() else {
@@ -309,6 +325,7 @@ impl<'a> Reader<'a> {
     /// Takes in a state record that fits.
     async fn state(&mut self, state: State, sequence: u64) -> Result<()> {
         self.mark = sequence;
+        self.opening.state = state;
         self.of
             .figures
             .beat
@@ -322,16 +339,16 @@ impl<'a> Reader<'a> {
                 };
                 self.keep(source, moved, sequence);
             }
+            let state = self.opening.state.clone();
             self.follows(|source| state.is_followed(source)).await?;
         }
-        self.opening.state = state;
         Ok(())
     }
 
     /// All of it has been told.
     async fn listed(&mut self, way: &'static str) -> Result<()> {
         self.listing = false;
-        let version = self.position.to_string();
+        let version = self.place().to_string();
         for (source, journal) in &mut self.journals {
             if way == "replayed" {
                 journal.complete(&version);
@@ -360,6 +377,14 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Up to where everything has been told.
+    fn place(&self) -> Place {
+        Place {
+            sequence: self.position,
+            term: self.opening.state.term_word().to_owned(),
+        }
+    }
+
     /// Keeps a record for the agent after this one, before the model hears of it.
     fn keep(&mut self, source: Source, mut record: Record, sequence: u64) {
         if self.listing && record.what == What::Delete {
@@ -367,7 +392,11 @@ impl<'a> Reader<'a> {
         }
         record.version = match self.listing {
             true => String::new(),
-            false => sequence.max(self.position).to_string(),
+            false => {
+                let mut place = self.place();
+                place.sequence = sequence.max(self.position);
+                place.to_string()
+            }
         };
         let journal = self.journals.iter_mut().find(|(of, _)| *of == source);
         if let Some((_, journal)) = journal {

@@ -1,10 +1,10 @@
-//! A NATS server of the test's own: Debian's, with JetStream, on a free port of the loopback device.
+//! NATS servers of the test's own: Debian's, with JetStream, on free ports of the loopback device.
 
 use crate::support::wait;
 use async_nats::jetstream::{self, kv};
 use std::{
     fs,
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -20,6 +20,11 @@ pub(crate) struct Nats {
 impl Nats {
     /// A server with this besides what every one has in its configuration.
     pub(crate) fn start(more: &str) -> Self {
+        Self::start_as("test", more)
+    }
+
+    /// The same under another name.
+    pub(crate) fn start_as(name: &str, more: &str) -> Self {
         let place = tempfile::Builder::new().prefix("nss-k8s-nats-").tempdir();
         let mut this = Self {
             place: place.unwrap(),
@@ -28,7 +33,7 @@ impl Nats {
         };
         let store = this.place.path().join("store");
         let config = format!(
-            "server_name: test\njetstream {{ store_dir: {store:?}, max_file: 256MB }}\n{more}\n"
+            "server_name: {name}\njetstream {{ store_dir: {store:?}, max_file: 256MB }}\n{more}\n"
         );
         fs::write(this.place.path().join("config"), config).unwrap();
         this.run();
@@ -80,6 +85,32 @@ impl Nats {
         }
     }
 
+    /// Copies what it has stored. It must not run.
+    pub(crate) fn back_up(&self) {
+        self.copy("store", "backup");
+    }
+
+    /// Puts that copy in the place of what it has stored since. It must not run.
+    pub(crate) fn restore(&self) {
+        fs::remove_dir_all(self.place.path().join("store")).unwrap();
+        self.copy("backup", "store");
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        assert!(self.child.is_none(), "it runs");
+        let [from, to] = [from, to].map(|name| self.place.path().join(name));
+        let status = Command::new("cp").arg("-a").args([from, to]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// The last sequence number of the bucket.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        self.with(async |mut bucket| {
+            let found = bucket.stream.info().await.unwrap();
+            found.state.last_sequence
+        })
+    }
+
     /// Where it is.
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
@@ -110,6 +141,19 @@ impl Drop for Nats {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// What three servers need in their configurations to be one cluster.
+pub(crate) fn cluster() -> [String; 3] {
+    // Nobody else takes them at once: the kernel gives free ports in turn.
+    let ports = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let ports = ports.map(|port| port.local_addr().unwrap().port());
+    let routes = ports
+        .map(|port| format!("\"nats://127.0.0.1:{port}\""))
+        .join(", ");
+    ports.map(|port| {
+        format!("cluster {{ name: test, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}")
+    })
 }
 
 /// Where `make prepare` has unpacked it.
