@@ -22,9 +22,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a wave may take: seconds, but the controller of slices that finds its own cache late waits twice as long each
-/// time before it tries again, and on a machine that has other things to do that was 70 s.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// How long a wave may take: seconds, on two cores that have nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Workloads start, roll out, scale, turn unready and end; see above for who must answer.
 #[test]
