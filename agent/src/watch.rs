@@ -95,6 +95,8 @@ pub struct Watches {
     streams: Arc<AtomicBool>,
     /// Rings when the server was reached again.
     reached: Arc<Notify>,
+    /// How often a watch found that the storage was restored: what one finds counts for all.
+    restored: latest::Sender<u64>,
 }
 
 impl Watches {
@@ -144,6 +146,7 @@ impl Watches {
             parted: false,
             streams: Arc::new(AtomicBool::new(true)),
             reached: Arc::new(Notify::new()),
+            restored: latest::Sender::new(0),
         }
     }
 

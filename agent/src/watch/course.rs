@@ -93,6 +93,11 @@ impl Course {
         Ok(())
     }
 
+    /// Whatever was seen is of another history: a list is asked for.
+    pub(super) fn start_over(&mut self) {
+        *self = Self::default();
+    }
+
     /// The server is at this version. An error: it cannot have the history that we followed.
     pub(super) fn newest(&mut self, theirs: &str) -> Result<(), Failure> {
         (self.doubted, self.vague) = (false, 0);

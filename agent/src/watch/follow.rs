@@ -89,17 +89,27 @@ impl Follower {
         };
         sleep(jitter::part_of(jitter)).await;
         let mut pauses = Pauses::default();
+        let mut restored = self.watches.restored.subscribe();
         loop {
             let began = Instant::now();
             let due = SHORTEST_WATCH + jitter::part_of(Duration::from_secs(60));
             let streams = self.watches.streams.load(Ordering::Relaxed);
-            let outcome = match self.course.next(streams) {
-                Ask::Page { token } => self.page(token).await?,
-                Ask::StreamedList { since } => self.watch(&since, true, due).await?,
-                Ask::Newest => self.newest().await?,
-                Ask::Watch { version } => self.watch(&version, false, due).await?,
+            let outcome = tokio::select! {
+                biased;
+                // Our versions may be so low that we would not find out. What is cut off comes with the list.
+                _ = restored.changed() => {
+                    self.course.start_over();
+                    self.watches.relay_on(self.source, Said::Restored).await?;
+                    continue;
+                }
+                outcome = self.ask(streams, due) => outcome?,
             };
             let Err(failure) = outcome else { continue };
+            if failure.kind == Kind::Restored {
+                self.watches.restored.send_modify(|times| *times += 1);
+                restored.mark_unchanged();
+                self.watches.relay_on(self.source, Said::Restored).await?;
+            }
             let lived = began.elapsed();
             self.course.failed(failure.kind, is_in_time(lived, due));
             self.tell(&failure).await?;
@@ -113,6 +123,16 @@ impl Follower {
                 },
                 false => spread.await,
             }
+        }
+    }
+
+    /// Does what the course says next.
+    async fn ask(&mut self, streams: bool, due: Duration) -> Result<Outcome> {
+        match self.course.next(streams) {
+            Ask::Page { token } => self.page(token).await,
+            Ask::StreamedList { since } => self.watch(&since, true, due).await,
+            Ask::Newest => Ok(self.newest().await),
+            Ask::Watch { version } => self.watch(&version, false, due).await,
         }
     }
 
@@ -195,18 +215,11 @@ impl Follower {
     }
 
     /// Asks whether the server still has the history that we followed.
-    async fn newest(&mut self) -> Result<Outcome> {
-        let text = match self.wanted.newest(&self.watches.client).await {
-            Ok(text) => text,
-            Err(failure) => return Ok(Err(failure)),
-        };
+    async fn newest(&mut self) -> Outcome {
+        let text = self.wanted.newest(&self.watches.client).await?;
         self.reached();
-        let outcome = decode::page(&text)
-            .and_then(|page| self.course.newest(&page.metadata.resource_version));
-        if matches!(&outcome, Err(failure) if failure.kind == Kind::Restored) {
-            self.watches.relay_on(self.source, Said::Restored).await?;
-        }
-        Ok(outcome)
+        let page = decode::page(&text)?;
+        self.course.newest(&page.metadata.resource_version)
     }
 
     /// Opens a watch and passes on what comes until it ends; that is a failure too.
