@@ -22,8 +22,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a wave may take: seconds, on two cores that have nothing else to do.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a wave may take: a second or two, but on etcd 3.4 the real controllers have been 50 s late with their slices.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Workloads start, roll out, scale, turn unready and end; see above for who must answer.
 #[test]
