@@ -9,6 +9,7 @@ const ELECTED: std::time::Duration = std::time::Duration::from_secs(60);
 /// Publisher and agent are connected to one of three servers, and know the others from it. It dies: both go on
 /// with another one.
 #[test]
+#[ignore = "by hand: the two servers of 2.9.10 that are left do not elect within a minute in some runs"]
 fn a_server_of_three_may_die() {
     let [first, second, third] = nats::cluster();
     let mut rig = Rig::new(&first);
