@@ -16,6 +16,8 @@ use std::{env, fs};
 
 /// Set to 1: the recordings are written anew instead of compared.
 const RECORD: &str = "NSS_K8S_RECORD";
+/// Bytes of an SOA after its names.
+const SOA_NUMBERS: usize = 20;
 
 /// Every line of the file of recordings is CoreDNS's answer to a question of the list, and every
 /// question has its line.
@@ -80,6 +82,13 @@ fn messages_are_as_ours_are_made() -> Result<()> {
         query[2] = rd;
         let udp = coredns.datagram(&query)?;
         let tcp = coredns.connect()?.exchange(&query)?;
+        // The owner repeats the question's case, an SOA's owner that of the zone's labels in it.
+        let has_soa = flags == 0x8503 || kind == kind::TXT;
+        let owner = match (flags, has_soa) {
+            (0x8105, _) => None,
+            (_, true) => Some(wire::name(&name[name.len() - 13..])),
+            (_, false) => Some(wire::name(name)),
+        };
         for message in [&udp, &tcp] {
             ensure!(
                 message[..4] == [[0, 77], u16::to_be_bytes(flags)].concat(),
@@ -90,18 +99,16 @@ fn messages_are_as_ours_are_made() -> Result<()> {
                 message[12..].starts_with(&query[12..]),
                 "{name}: the question"
             );
+            // An SOA ends in numbers, and its serial is the time: now and then there is such a byte in it.
+            let numbers = if has_soa { SOA_NUMBERS } else { 0 };
             ensure!(
-                !message[12..].contains(&0xc0),
+                !message[12..message.len() - numbers].contains(&0xc0),
                 "{name}: compressed although it fits"
             );
         }
-        // The owner repeats the question's case, an SOA's owner that of the zone's labels in it.
-        let owner = match (flags, kind) {
-            (0x8105, _) => continue,
-            (0x8503, _) | (_, kind::TXT) => wire::name(&name[name.len() - 13..]),
-            _ => wire::name(name),
-        };
-        ensure!(udp[query.len()..].starts_with(&owner), "{name}: the owner");
+        if let Some(owner) = owner {
+            ensure!(udp[query.len()..].starts_with(&owner), "{name}: the owner");
+        }
     }
     Ok(())
 }
